@@ -1,0 +1,60 @@
+/**
+ * A sink is one thing on a node that mirrors the scope: nss, ssh. It renders what a step changes, verifies it as the real
+ * consumer would read it, and hands over the writes in which the step becomes true. It never writes a live file itself:
+ * apply.ts stages every sink's files, and swaps them in one order over all sinks.
+ */
+
+import type { Copy, Step } from "../identity/copy.ts";
+import type { ResourceKey } from "../identity/resource.ts";
+
+/**
+ * When a write happens within a step; lower first. Revocations leave keys before names, grants reach names before keys,
+ * so that every mix that a crash leaves grants no more than the old or the new state.
+ */
+export type Phase = "revoke-keys" | "shadow" | "passwd" | "group" | "grant-keys";
+
+export const phases: readonly Phase[] = ["revoke-keys", "shadow", "passwd", "group", "grant-keys"];
+
+/** One file that is to be replaced whole, or removed (`bytes` undefined). */
+export interface Write {
+  readonly phase: Phase;
+  /** Relative to the agent's served directory: `nss/passwd.cache`. */
+  readonly path: string;
+  readonly bytes: Uint8Array | undefined;
+  readonly mode: number;
+  /** Group that owns the file, by name ("shadow"); root if absent. The owner is always root. */
+  readonly group?: string;
+}
+
+/** A resource that this sink alone could not represent: it is held, named in the ack, and not served. */
+export interface Isolated {
+  readonly key: ResourceKey;
+  readonly reason: string;
+}
+
+/** What a sink wants written for one step. Within a phase, writes keep their order. */
+export interface Rendering {
+  readonly writes: readonly Write[];
+  readonly isolated: readonly Isolated[];
+}
+
+export interface Sink {
+  readonly name: string;
+  /**
+   * Renders a step. `copy` is what the node holds before it (the step is not committed yet). Changes nothing: calling it
+   * again with the same arguments gives the same bytes.
+   */
+  render(copy: Copy, step: Step): Promise<Rendering>;
+  /**
+   * Asks the real consumer, or reads as it would, whether the staged files serve the step. `staged` maps a path of
+   * `Rendering.writes` to the absolute path at which its new bytes lie now. Throws with the reason if not.
+   */
+  verify(rendering: Rendering, staged: ReadonlyMap<string, string>): Promise<void>;
+  /** The writes of this rendering are live: remember the layout for the next one. */
+  settled(rendering: Rendering): void;
+  /**
+   * Compares the live files with what `copy` wants; gives the writes that repair the difference (none if there is none).
+   * Called at start, after a crash and on the drift timer. A missing or foreign file is rendered anew, whole.
+   */
+  repair(copy: Copy): Promise<Rendering>;
+}

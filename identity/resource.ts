@@ -1,0 +1,204 @@
+/**
+ * A resource is one versioned thing that a node must know. Each has a key that never changes while the subject lives:
+ * people are known by uid, groups by gid, so a rename is one put and an edit of one membership is one resource.
+ *
+ * `print` and `parse` are the canonical text: one line, fields separated by tabs, no field can hold a tab or a line
+ * break. The digest is taken over it, the agent's memory is written in it, and both sides of the wire agree on it.
+ */
+
+import { type Gid, parseGid, parseUid, type Uid } from "./id.ts";
+import { type Name, parseName } from "./name.ts";
+import { quote, refuse } from "./refusal.ts";
+import { parseSshKey, type SshKey } from "./ssh-key.ts";
+
+/** A person's account: the fields of passwd(5). */
+export interface User {
+  readonly kind: "user";
+  readonly uid: Uid;
+  readonly gid: Gid;
+  readonly name: Name;
+  readonly gecos: string;
+  readonly home: string;
+  readonly shell: string;
+}
+
+/** A POSIX group. A user's private group (gid = uid, same name) is implied by the user and has no resource. */
+export interface Group {
+  readonly kind: "group";
+  readonly gid: Gid;
+  readonly name: Name;
+}
+
+/** One membership of one user in one group. */
+export interface Member {
+  readonly kind: "member";
+  readonly gid: Gid;
+  readonly uid: Uid;
+}
+
+/** One public key that signs a user in. */
+export interface Key {
+  readonly kind: "key";
+  readonly uid: Uid;
+  readonly key: SshKey;
+}
+
+export type Resource = User | Group | Member | Key;
+export type Kind = Resource["kind"];
+
+/** Names a resource: `user/200000`, `group/70000`, `member/70000/200000`, `key/200000/<sha256 of the key blob, hex>`. */
+export type ResourceKey = string & { readonly __resourceKey: unique symbol };
+
+export function keyOf(resource: Resource): ResourceKey {
+  switch (resource.kind) {
+    case "user":
+      return `user/${resource.uid}` as ResourceKey;
+    case "group":
+      return `group/${resource.gid}` as ResourceKey;
+    case "member":
+      return `member/${resource.gid}/${resource.uid}` as ResourceKey;
+    case "key":
+      return `key/${resource.uid}/${resource.key.sha256}` as ResourceKey;
+  }
+}
+
+/** The kind that a key names. */
+export function kindOf(key: ResourceKey): Kind {
+  return key.slice(0, key.indexOf("/")) as Kind;
+}
+
+const hex64 = /^[0-9a-f]{64}$/;
+
+/** @throws Refusal `invalid`: not a key that {@link keyOf} could have made. */
+export function parseKey(value: string): ResourceKey {
+  const [kind, first, second, ...rest] = value.split("/");
+  const made =
+    rest.length > 0 || first === undefined
+      ? undefined
+      : kind === "user" && second === undefined
+        ? `user/${parseUid(decimal(first))}`
+        : kind === "group" && second === undefined
+          ? `group/${parseGid(decimal(first))}`
+          : kind === "member" && second !== undefined
+            ? `member/${parseGid(decimal(first))}/${parseUid(decimal(second))}`
+            : kind === "key" && second !== undefined && hex64.test(second)
+              ? `key/${parseUid(decimal(first))}/${second}`
+              : undefined;
+  if (made !== value) refuse("invalid", `${quote(value)} does not name a resource`);
+  return value as ResourceKey;
+}
+
+/** The canonical line of a resource, without a line break. */
+export function print(resource: Resource): string {
+  switch (resource.kind) {
+    case "user": {
+      const { uid, gid, name, gecos, home, shell } = resource;
+      return `user\t${uid}\t${gid}\t${name}\t${gecos}\t${home}\t${shell}`;
+    }
+    case "group":
+      return `group\t${resource.gid}\t${resource.name}`;
+    case "member":
+      return `member\t${resource.gid}\t${resource.uid}`;
+    case "key":
+      return `key\t${resource.uid}\t${resource.key.type}\t${resource.key.base64}\t${resource.key.comment}`;
+  }
+}
+
+/**
+ * Reads a canonical line; strict, the exact inverse of {@link print}.
+ * @throws Refusal `invalid`, naming the field and the rule.
+ */
+export function parse(line: string): Resource {
+  const fields = line.split("\t");
+  const resource = read(fields);
+  if (print(resource) !== line) refuse("invalid", `${quote(line)} is not the canonical form of a ${resource.kind}`);
+  return resource;
+}
+
+function read(fields: readonly string[]): Resource {
+  const [kind, a = "", b = "", c = "", d = "", e = "", f = ""] = fields;
+  const count = { user: 7, group: 3, member: 3, key: 5 }[kind as Kind];
+  if (!Object.hasOwn({ user: 1, group: 1, member: 1, key: 1 }, kind ?? "") || fields.length !== count) {
+    refuse("invalid", `${quote(fields.join(" "))} is not a resource`);
+  }
+  switch (kind as Kind) {
+    case "user":
+      return user({ uid: decimal(a), gid: decimal(b), name: c, gecos: d, home: e, shell: f });
+    case "group":
+      return { kind: "group", gid: parseGid(decimal(a)), name: parseName(b) };
+    case "member":
+      return { kind: "member", gid: parseGid(decimal(a)), uid: parseUid(decimal(b)) };
+    case "key":
+      return { kind: "key", uid: parseUid(decimal(a)), key: parseSshKey(d === "" ? `${b} ${c}` : `${b} ${c} ${d}`) };
+  }
+}
+
+/** Makes a user of loose fields, each checked. @throws Refusal `invalid`. */
+export function user(fields: {
+  readonly uid: unknown;
+  readonly gid: unknown;
+  readonly name: unknown;
+  readonly gecos: unknown;
+  readonly home: unknown;
+  readonly shell: unknown;
+}): User {
+  return {
+    kind: "user",
+    uid: parseUid(fields.uid),
+    gid: parseGid(fields.gid),
+    name: parseName(fields.name),
+    gecos: parseGecos(fields.gecos),
+    home: parseHome(fields.home),
+    shell: parseShell(fields.shell),
+  };
+}
+
+/** passwd(5) GECOS: printable, no `:` and no control character; at most 128 UTF-8 bytes, for NSS buffers. */
+export function parseGecos(value: unknown): string {
+  if (typeof value !== "string" || Buffer.byteLength(value) > 128 || /[\p{C}\p{Zl}\p{Zp}:]/u.test(value)) {
+    refuse("invalid", `gecos ${quote(value)} must be printable text of at most 128 bytes without ":"`);
+  }
+  return value;
+}
+
+/** Makes any display name a gecos that {@link parseGecos} accepts: unprintable characters and `:` become spaces. */
+export function sanitiseGecos(value: string): string {
+  const plain = value
+    .toWellFormed()
+    .normalize("NFC")
+    .replace(/[\p{C}\p{Zl}\p{Zp}:\ufffd]+/gu, " ")
+    .replace(/ +/g, " ")
+    .trim();
+  let cut = "";
+  for (const char of plain) {
+    if (Buffer.byteLength(cut) + Buffer.byteLength(char) > 128) break;
+    cut += char;
+  }
+  return cut.trimEnd();
+}
+
+const safePath = /^(\/[A-Za-z0-9_][A-Za-z0-9._-]*)+$/;
+const closedHomes = /^\/(root|proc|sys|dev|etc|boot|bin|sbin|lib|lib64|usr|run|tmp|var\/tmp|var\/run)(\/|$)/;
+
+/** A home directory: absolute, plain, no `..`, at least two levels, outside the system's and world-writable trees. */
+export function parseHome(value: unknown): string {
+  if (typeof value !== "string" || value.length > 200 || !safePath.test(value) || value.indexOf("/", 1) === -1) {
+    refuse("invalid", `home ${quote(value)} must be an absolute path of two levels or more, of [A-Za-z0-9._-]`);
+  }
+  if (closedHomes.test(value)) refuse("invalid", `home ${quote(value)} is in a tree of the system's`);
+  return value;
+}
+
+/** Login shells that may be written: absolute paths in root-owned folders. */
+const shellPlaces = /^\/(usr\/(local\/)?)?s?bin\/[a-z0-9_][a-z0-9_.-]*$/;
+
+export function parseShell(value: unknown): string {
+  if (typeof value !== "string" || value.length > 64 || !shellPlaces.test(value)) {
+    refuse("invalid", `shell ${quote(value)} must be a program in /bin, /sbin, /usr/bin, /usr/sbin or /usr/local/bin`);
+  }
+  return value;
+}
+
+function decimal(text: string): number {
+  return /^(0|[1-9][0-9]{0,9})$/.test(text) ? Number(text) : Number.NaN;
+}
