@@ -39,7 +39,7 @@ export type ScimToken = Message<"rollcall.v1.ScimToken"> & {
   org: string;
 
   /**
-   * The connection's name, unique in the org: "okta".
+   * The connection's name: "okta". Tokens of one name in an org are one connection, so a second one is a rotation.
    *
    * @generated from field: string name = 3;
    */

@@ -1,0 +1,13 @@
+/** Who asks for a change. Its text is kept as the cause of a revision, and as the origin of what it makes. */
+export type Actor =
+  | { readonly kind: "admin" }
+  | {
+      readonly kind: "scim";
+      /** The connection's name, unique in its org. */
+      readonly connection: string;
+    };
+
+/** `admin`, `scim:okta`. */
+export function show(actor: Actor): string {
+  return actor.kind === "admin" ? "admin" : `scim:${actor.connection}`;
+}

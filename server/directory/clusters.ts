@@ -1,0 +1,92 @@
+/** Commands on orgs and clusters. */
+
+import { nothing } from "../../identity/digest.ts";
+import { quote, refuse } from "../../identity/refusal.ts";
+import type { Cluster, Org, Rule } from "../store/clusters.ts";
+import { emptyHeads } from "../store/log.ts";
+import type { Tx } from "../store/store.ts";
+import type { Page } from "../store/users.ts";
+import type { Context } from "./context.ts";
+
+/** A cluster with what an operator wants to see. */
+export interface ClusterView {
+  readonly cluster: Cluster;
+  readonly org: string;
+  readonly rules: readonly Rule[];
+  readonly nodes: number;
+}
+
+/** What every new cluster starts with. */
+const firstRules: readonly Rule[] = [{ group: "slurm-users", grant: "login" }];
+
+/** Makes the org `default` with the cluster `default`, unless they are there. */
+export async function seed(ctx: Context): Promise<void> {
+  await ctx.store.write(async (tx) => {
+    if (await tx.clusters.org("default")) return;
+    const org = { id: ctx.newId(), name: "default" };
+    await tx.clusters.addOrg(org, ctx.now());
+    await addCluster(tx, ctx, org.id, "default");
+  });
+}
+
+/** @throws Refusal `invalid` (the name), `not-found` (the org), `conflict` (the name is taken). */
+export async function createCluster(ctx: Context, orgName: string, name: string): Promise<ClusterView> {
+  if (!isLabel(name)) refuse("invalid", `the cluster name ${quote(name)} is not a DNS label ([a-z0-9-], at most 63)`);
+  return ctx.store.write(async (tx) => {
+    const org = await orgByName(tx, orgName);
+    if (await tx.clusters.byName(name)) refuse("conflict", `there is a cluster ${quote(name)} already`);
+    return view(tx, await addCluster(tx, ctx, org.id, name));
+  });
+}
+
+/** @throws Refusal `not-found`. */
+export async function getCluster(ctx: Context, name: string): Promise<ClusterView> {
+  return ctx.store.read(async (tx) => view(tx, await clusterByName(tx, name)));
+}
+
+export async function listClusters(ctx: Context, page: Page): Promise<ClusterView[]> {
+  return ctx.store.read(async (tx) => {
+    const views: ClusterView[] = [];
+    for (const cluster of await tx.clusters.list(page)) views.push(await view(tx, cluster));
+    return views;
+  });
+}
+
+/** The id of an org. @throws Refusal `not-found`. */
+export async function orgId(ctx: Context, name: string): Promise<string> {
+  return ctx.store.read(async (tx) => (await orgByName(tx, name)).id);
+}
+
+/** @throws Refusal `not-found`. */
+export async function clusterByName(tx: Tx, name: string): Promise<Cluster> {
+  return (await tx.clusters.byName(name)) ?? refuse("not-found", `no cluster ${quote(name)}`);
+}
+
+async function orgByName(tx: Tx, name: string): Promise<Org> {
+  return (await tx.clusters.org(name)) ?? refuse("not-found", `no org ${quote(name)}`);
+}
+
+/** Whether a text is a DNS label, as names of clusters and nodes are. */
+export function isLabel(text: string): boolean {
+  return /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(text);
+}
+
+async function addCluster(tx: Tx, ctx: Context, org: string, name: string): Promise<Cluster> {
+  const epoch = { seq: 1n, id: ctx.newId().replaceAll("-", "") };
+  const head = emptyHeads(epoch, nothing, 0n);
+  const cluster: Cluster = { id: ctx.newId(), org, name, createdAt: ctx.now(), head };
+  await tx.clusters.add(cluster);
+  for (const rule of firstRules) await tx.clusters.addRule(cluster.id, rule);
+  // Revision 1 holds nothing: from it on, "this node holds what it should" has a meaning, even of an empty directory.
+  await tx.log.append(cluster.id, [], "cluster created", ctx.now());
+  return { ...cluster, head: emptyHeads(epoch, nothing, 1n) };
+}
+
+async function view(tx: Tx, cluster: Cluster): Promise<ClusterView> {
+  return {
+    cluster,
+    org: await tx.clusters.orgName(cluster.org),
+    rules: await tx.clusters.rules(cluster.id),
+    nodes: await tx.nodes.count(cluster.id),
+  };
+}

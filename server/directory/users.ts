@@ -1,0 +1,173 @@
+/**
+ * Commands on people. Each is one transaction: load, decide or refuse, write, project. A person's POSIX name and uid are
+ * given once, at creation, and are tombstones for ever; what the identity provider changes later never moves them.
+ */
+
+import { type IdRange, parseUid, type Uid, userIds } from "../../identity/id.ts";
+import { type Name, nameCandidates } from "../../identity/name.ts";
+import { quote, refuse } from "../../identity/refusal.ts";
+import { reproject } from "../projection/reproject.ts";
+import type { Group } from "../store/groups.ts";
+import type { StoredKey } from "../store/keys.ts";
+import type { Tx } from "../store/store.ts";
+import type { Page, User, UserQuery } from "../store/users.ts";
+import { type Actor, show } from "./actor.ts";
+import type { Context } from "./context.ts";
+
+/** What the identity provider (or an admin) states of a person. */
+export interface UserInput {
+  readonly userName: string;
+  readonly externalId: string | undefined;
+  readonly active: boolean;
+  /** For passwd's gecos field; may be empty. */
+  readonly fullName: string;
+  /** Everything else that was stated, to be said back: a JSON object. */
+  readonly attributes: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * Makes a user, with a uid and a POSIX name of its own.
+ * @throws Refusal `conflict` if the userName is taken, `invalid` if it cannot give a name, `exhausted` if no uid is left.
+ */
+export async function createUser(ctx: Context, actor: Actor, org: string, input: UserInput): Promise<User> {
+  checkInput(input);
+  return ctx.store.write(async (tx) => {
+    if (await tx.users.byUserName(org, input.userName)) {
+      refuse("conflict", `the userName ${quote(input.userName)} is another user's`);
+    }
+    const id = ctx.newId();
+    const now = ctx.now();
+    const name = await takeName(tx, org, input.userName, id);
+    const uid = parseUid(await takeId(tx, org, userIds, id)) as Uid;
+    const user: User = { ...input, id, org, origin: show(actor), name, uid, createdAt: now, modifiedAt: now };
+    await tx.users.put(user);
+    await reproject(tx, { org, users: [id] }, show(actor), now);
+    return user;
+  });
+}
+
+/**
+ * Changes a user: `change` gets what is stated now and gives what shall be; it may throw a Refusal, and must do nothing
+ * else. A change that changes nothing is not written.
+ * @throws Refusal `not-found`, `forbidden` (another's user), `conflict` (the new userName is taken).
+ */
+export async function updateUser(
+  ctx: Context,
+  actor: Actor,
+  org: string,
+  id: string,
+  change: (current: UserInput) => UserInput,
+): Promise<User> {
+  return ctx.store.write(async (tx) => {
+    const user = await owned(tx, actor, org, id);
+    const { userName, externalId, active, fullName, attributes } = user;
+    const current = { userName, externalId, active, fullName, attributes };
+    const input = change(current);
+    if (JSON.stringify(input) === JSON.stringify(current)) return user;
+    checkInput(input);
+    const holder = await tx.users.byUserName(org, input.userName);
+    if (holder && holder.id !== id) refuse("conflict", `the userName ${quote(input.userName)} is another user's`);
+    const now = ctx.now();
+    const changed: User = { ...user, ...input, modifiedAt: Math.max(now, user.modifiedAt + 1) };
+    await tx.users.put(changed);
+    await reproject(tx, { org, users: [id] }, show(actor), now);
+    return changed;
+  });
+}
+
+/** Removes a user everywhere; uid and POSIX name stay taken. @throws Refusal `not-found`, `forbidden`. */
+export async function removeUser(ctx: Context, actor: Actor, org: string, id: string): Promise<void> {
+  await ctx.store.write(async (tx) => {
+    await owned(tx, actor, org, id);
+    await tx.users.remove(id);
+    await reproject(tx, { org, users: [id] }, show(actor), ctx.now());
+  });
+}
+
+/** @throws Refusal `not-found`. */
+export async function getUser(ctx: Context, org: string, id: string): Promise<User> {
+  return ctx.store.read(async (tx) => (await tx.users.get(org, id)) ?? refuse("not-found", `no user ${quote(id)}`));
+}
+
+/** Users by userName, a page of them, and how many there are in all. */
+export async function listUsers(
+  ctx: Context,
+  org: string,
+  query: UserQuery,
+  page: Page,
+): Promise<{ total: number; users: User[] }> {
+  return ctx.store.read((tx) => tx.users.list(org, query, page));
+}
+
+/** A person with everything that an operator wants to see. */
+export interface Portrait {
+  readonly user: User;
+  readonly groups: readonly Group[];
+  readonly keys: readonly StoredKey[];
+  /** Names of the clusters that hold the person now. */
+  readonly clusters: readonly string[];
+}
+
+/** Finds a person by userName, POSIX name or id. @throws Refusal `not-found`. */
+export async function portray(ctx: Context, org: string, handle: string): Promise<Portrait> {
+  return ctx.store.read(async (tx) => {
+    const user = await findUser(tx, org, handle);
+    const clusters: string[] = [];
+    for (const cluster of await tx.clusters.ofOrg(org)) {
+      const held = await tx.log.resourcesOf(cluster.id, [user.id]);
+      if ((held.get(user.id) ?? []).length > 0) clusters.push(cluster.name);
+    }
+    return { user, groups: await tx.groups.of(user.id), keys: await tx.keys.of(user.id), clusters };
+  });
+}
+
+/** @throws Refusal `not-found`. */
+export async function findUser(tx: Tx, org: string, handle: string): Promise<User> {
+  return (
+    (await tx.users.byUserName(org, handle)) ??
+    (await tx.users.byName(org, handle)) ??
+    (await tx.users.get(org, handle)) ??
+    refuse("not-found", `no user has the userName, POSIX name or id ${quote(handle)}`)
+  );
+}
+
+async function owned(tx: Tx, actor: Actor, org: string, id: string): Promise<User> {
+  const user = (await tx.users.get(org, id)) ?? refuse("not-found", `no user ${quote(id)}`);
+  if (actor.kind === "scim" && user.origin !== show(actor)) {
+    refuse("forbidden", `the user ${quote(user.userName)} was made by ${user.origin}, and only it may change it`);
+  }
+  return user;
+}
+
+function checkInput({ userName, externalId }: UserInput): void {
+  checkText("userName", userName, 256);
+  if (externalId !== undefined) checkText("externalId", externalId, 256);
+}
+
+/** @throws Refusal `invalid`: empty, too long, or with characters that no person types. */
+export function checkText(field: string, value: string, longest: number): void {
+  if (value.trim() !== value || value === "" || value.length > longest) {
+    refuse("invalid", `${field} ${quote(value)} must have 1 to ${longest} characters, without spaces around them`);
+  }
+  if (/[\p{C}\p{Zl}\p{Zp}]/u.test(value) || !value.isWellFormed()) {
+    refuse("invalid", `${field} ${quote(value)} holds control or invisible characters`);
+  }
+}
+
+/** Takes the first free name of the ladder. A name that ever was somebody's stays theirs. */
+export async function takeName(tx: Tx, org: string, wanted: string, subject: string): Promise<Name> {
+  for (const name of nameCandidates(wanted)) {
+    if (await tx.users.isNameTaken(org, name)) continue;
+    await tx.users.takeName(org, name, subject);
+    return name;
+  }
+  return refuse("invalid", `no POSIX name can be made of ${quote(wanted)}: it needs a letter of a-z`);
+}
+
+/** Takes the next number of a range; numbers are never given twice. */
+export async function takeId(tx: Tx, org: string, range: IdRange, subject: string): Promise<number> {
+  const next = ((await tx.users.highestId(org, range)) ?? range.first - 1) + 1;
+  if (next > range.last) refuse("exhausted", `the range ${range.first}..${range.last} has no free number left`);
+  await tx.users.takeId(org, next, subject);
+  return next;
+}

@@ -1,0 +1,188 @@
+/**
+ * A cluster's log: contiguous revisions, each with what it did to each resource and the digest that every role's nodes
+ * hold after it. `append` is the last thing a transaction does: its final statement moves the head row, on which writers
+ * of one cluster queue, so revisions are contiguous and become visible in order.
+ */
+
+import type { Kysely } from "kysely";
+import type { Edit } from "../../identity/copy.ts";
+import type { Change } from "../../identity/delta.ts";
+import { type Digest, shift } from "../../identity/digest.ts";
+import type { Position, Revision } from "../../identity/position.ts";
+import { kindOf, parse, print, type Resource, type ResourceKey } from "../../identity/resource.ts";
+import { carries, type Role, roles } from "../../identity/scope.ts";
+import { heads } from "./clusters.ts";
+import type { Schema } from "./schema.ts";
+import type { Page } from "./users.ts";
+
+/** One committed change of a cluster. */
+export interface RevisionRecord {
+  readonly revision: Revision;
+  readonly committedAt: number;
+  readonly cause: string;
+  readonly puts: number;
+  readonly removals: number;
+  readonly heads: Readonly<Record<Role, Position>>;
+}
+
+/** An edit of the projection, with the directory subject (user or group) that owns the resource. */
+export interface OwnedEdit extends Edit {
+  readonly owner: string;
+}
+
+export class Log {
+  readonly #db: Kysely<Schema>;
+  readonly #appended: Set<string>;
+
+  constructor(db: Kysely<Schema>, appended: Set<string>) {
+    this.#db = db;
+    this.#appended = appended;
+  }
+
+  /** What the projection now holds of some subjects. */
+  async resourcesOf(cluster: string, owners: readonly string[]): Promise<Map<string, Resource[]>> {
+    const found = new Map<string, Resource[]>(owners.map((owner) => [owner, []]));
+    for (let i = 0; i < owners.length; i += 500) {
+      const rows = await this.#db
+        .selectFrom("resources")
+        .select(["owner", "line"])
+        .where("cluster", "=", cluster)
+        .where("owner", "in", owners.slice(i, i + 500))
+        .execute();
+      for (const { owner, line } of rows) found.get(owner)?.push(parse(line));
+    }
+    return found;
+  }
+
+  /** Everything that the projection holds for a role. */
+  async snapshot(cluster: string, role: Role): Promise<Resource[]> {
+    const rows = await this.#db.selectFrom("resources").select("line").where("cluster", "=", cluster).execute();
+    return rows.map(({ line }) => parse(line)).filter(({ kind }) => carries(role, kind));
+  }
+
+  /** Appends one revision. Its edits are checked against nothing: they come from the projection. */
+  async append(cluster: string, edits: readonly OwnedEdit[], cause: string, now: number): Promise<void> {
+    const row = await this.#db.selectFrom("clusters").selectAll().where("id", "=", cluster).executeTakeFirstOrThrow();
+    const head = heads(row);
+    const before = Number(row.revision);
+    const revision = before + 1;
+    const digests = {
+      digest_login: digestAfter(head.login.digest, "login", edits),
+      digest_compute: digestAfter(head.compute.digest, "compute", edits),
+      digest_controller: digestAfter(head.controller.digest, "controller", edits),
+    };
+    await this.#writeResources(cluster, edits);
+    const changes = edits.map(({ key, after }) => ({ cluster, revision, key, line: after ? print(after) : null }));
+    for (let i = 0; i < changes.length; i += 500) {
+      await this.#db
+        .insertInto("log")
+        .values(changes.slice(i, i + 500))
+        .execute();
+    }
+    const puts = edits.filter(({ after }) => after).length;
+    await this.#db
+      .insertInto("revisions")
+      .values({ cluster, revision, committed_at: now, cause, puts, removals: edits.length - puts, ...digests })
+      .execute();
+    const moved = await this.#db
+      .updateTable("clusters")
+      .set({ revision, ...digests })
+      .where("id", "=", cluster)
+      .where("revision", "=", before)
+      .executeTakeFirst();
+    if (moved.numUpdatedRows !== 1n) throw new Error(`cluster ${cluster}: the head moved from ${before} meanwhile`);
+    this.#appended.add(cluster);
+  }
+
+  async #writeResources(cluster: string, edits: readonly OwnedEdit[]): Promise<void> {
+    const gone = edits.filter(({ after }) => !after).map(({ key }) => key);
+    for (let i = 0; i < gone.length; i += 500) {
+      await this.#db
+        .deleteFrom("resources")
+        .where("cluster", "=", cluster)
+        .where("key", "in", gone.slice(i, i + 500))
+        .execute();
+    }
+    const kept = edits.flatMap(({ key, owner, after }) => (after ? [{ cluster, key, owner, line: print(after) }] : []));
+    for (let i = 0; i < kept.length; i += 200) {
+      await this.#db
+        .insertInto("resources")
+        .values(kept.slice(i, i + 200))
+        .onConflict((oc) =>
+          oc.columns(["cluster", "key"]).doUpdateSet((eb) => ({
+            line: eb.ref("excluded.line"),
+            owner: eb.ref("excluded.owner"),
+          })),
+        )
+        .execute();
+    }
+  }
+
+  /** What a role's nodes were told after `since`, up to and with `until`. */
+  async changes(cluster: string, role: Role, since: Revision, until: Revision): Promise<Change[]> {
+    const rows = await this.#db
+      .selectFrom("log")
+      .select(["revision", "key", "line"])
+      .where("cluster", "=", cluster)
+      .where("revision", ">", Number(since))
+      .where("revision", "<=", Number(until))
+      .execute();
+    return rows
+      .map(({ revision, key, line }) => ({
+        revision: BigInt(revision),
+        key: key as ResourceKey,
+        put: line === null ? undefined : parse(line),
+      }))
+      .filter(({ key }) => carries(role, kindOf(key)));
+  }
+
+  async revision(cluster: string, revision: Revision): Promise<RevisionRecord | undefined> {
+    const row = await this.#revisions(cluster).where("revisions.revision", "=", Number(revision)).executeTakeFirst();
+    return row && fromRow(row);
+  }
+
+  /** Newest first. */
+  async revisions(cluster: string, { offset, limit }: Page): Promise<RevisionRecord[]> {
+    const rows = await this.#revisions(cluster)
+      .orderBy("revisions.revision", "desc")
+      .limit(limit)
+      .offset(offset)
+      .execute();
+    return rows.map(fromRow);
+  }
+
+  #revisions(cluster: string) {
+    return this.#db
+      .selectFrom("revisions")
+      .innerJoin("clusters", "clusters.id", "revisions.cluster")
+      .selectAll("revisions")
+      .select(["clusters.epoch_seq", "clusters.epoch_id"])
+      .where("revisions.cluster", "=", cluster);
+  }
+}
+
+function digestAfter(from: Digest, role: Role, edits: readonly Edit[]): Digest {
+  const carried = edits.filter(({ key }) => carries(role, kindOf(key)));
+  return shift(
+    from,
+    carried.flatMap(({ after }) => after ?? []),
+    carried.flatMap(({ before }) => before ?? []),
+  );
+}
+
+function fromRow(row: Schema["revisions"] & { epoch_seq: number; epoch_id: string }): RevisionRecord {
+  return {
+    revision: BigInt(row.revision),
+    committedAt: Number(row.committed_at),
+    cause: row.cause,
+    puts: row.puts,
+    removals: row.removals,
+    heads: heads(row),
+  };
+}
+
+/** The digests of a cluster that holds nothing. */
+export function emptyHeads(epoch: Position["epoch"], digest: Digest, revision: Revision): Record<Role, Position> {
+  const entries = roles.map((role) => [role, { epoch, revision, digest }] as const);
+  return Object.fromEntries(entries) as Record<Role, Position>;
+}

@@ -1,0 +1,198 @@
+/**
+ * The tables, and the statements that make them. Times are milliseconds since 1970; booleans are 0 and 1; ids are text.
+ * Both engines read this file, so nothing in it is particular to one.
+ */
+
+import type { Generated } from "kysely";
+
+export interface Schema {
+  orgs: { id: string; name: string; created_at: number };
+  /** One row per id number that was ever given out: a tombstone for ever. */
+  ids: { org: string; number: number; subject: string };
+  /** One row per POSIX name that was ever given out. */
+  names: { org: string; name: string; subject: string };
+  users: {
+    id: string;
+    org: string;
+    /** Who made it and may change it: `admin`, or `scim:` and the connection's name. */
+    origin: string;
+    user_name: string;
+    user_name_folded: string;
+    external_id: string | null;
+    active: number;
+    full_name: string;
+    /** What else the identity provider said, JSON, to be said back to it. */
+    attributes: string;
+    name: string;
+    uid: number;
+    created_at: number;
+    modified_at: number;
+  };
+  groups: {
+    id: string;
+    org: string;
+    origin: string;
+    display_name: string;
+    display_name_folded: string;
+    external_id: string | null;
+    name: string;
+    gid: number;
+    created_at: number;
+    modified_at: number;
+  };
+  memberships: { group_id: string; user_id: string };
+  ssh_keys: {
+    org: string;
+    user_id: string;
+    type: string;
+    base64: string;
+    comment: string;
+    sha256: string;
+    created_at: number;
+  };
+  clusters: {
+    id: string;
+    org: string;
+    name: string;
+    epoch_seq: number;
+    epoch_id: string;
+    revision: number;
+    digest_login: string;
+    digest_compute: string;
+    digest_controller: string;
+    created_at: number;
+  };
+  rules: { cluster: string; group_folded: string; group_name: string; grants: string };
+  /** What every node of a cluster together should hold now: the projection, as it was last appended to the log. */
+  resources: { cluster: string; key: string; owner: string; line: string };
+  revisions: {
+    cluster: string;
+    revision: number;
+    committed_at: number;
+    cause: string;
+    puts: number;
+    removals: number;
+    digest_login: string;
+    digest_compute: string;
+    digest_controller: string;
+  };
+  /** What each revision did to each resource; no line: removed. */
+  log: { cluster: string; revision: number; key: string; line: string | null };
+  nodes: {
+    id: string;
+    cluster: string;
+    role: string;
+    name: string;
+    enrolled_at: number;
+    /** Serial number of the newest certificate, hex. */
+    serial: string;
+    /** The one before it: still valid until it expires, since the answer that carried the newest may have been lost. */
+    serial_before: string | null;
+    expires_at: number;
+    banned: number;
+    resync: number;
+    software: string | null;
+    seen_at: number | null;
+    acked_epoch_seq: number | null;
+    acked_epoch_id: string | null;
+    acked_revision: number | null;
+    acked_digest: string | null;
+    acked_at: number | null;
+    /** Isolated resources by sink, JSON; null if none. */
+    degraded: string | null;
+    refused_revision: number | null;
+    refused_sink: string | null;
+    refused_reason: string | null;
+    refused_at: number | null;
+    refused_retrying: number | null;
+  };
+  /** Only hashes of tokens are here. */
+  join_tokens: {
+    hash: string;
+    cluster: string;
+    role: string;
+    created_at: number;
+    expires_at: number;
+    used_at: number | null;
+    used_by: string | null;
+  };
+  tokens: {
+    id: string;
+    hash: string;
+    kind: string;
+    org: string | null;
+    name: string;
+    created_at: number;
+    last_used_at: number | null;
+    revoked_at: number | null;
+  };
+  migrations: { step: Generated<number>; applied_at: number };
+}
+
+/** Each element is one migration, in order; never edit one that was released. */
+export const migrations: readonly (readonly string[])[] = [
+  [
+    `create table orgs (id text primary key, name text not null unique, created_at bigint not null)`,
+    `create table ids (org text not null, number bigint not null, subject text not null, primary key (org, number))`,
+    `create table names (org text not null, name text not null, subject text not null, primary key (org, name))`,
+    `create table users (
+      id text primary key, org text not null references orgs (id), origin text not null,
+      user_name text not null, user_name_folded text not null, external_id text, active integer not null,
+      full_name text not null, attributes text not null, name text not null, uid bigint not null,
+      created_at bigint not null, modified_at bigint not null)`,
+    `create unique index users_by_user_name on users (org, user_name_folded)`,
+    `create unique index users_by_name on users (org, name)`,
+    `create unique index users_by_uid on users (org, uid)`,
+    `create index users_by_external_id on users (org, external_id)`,
+    `create table groups (
+      id text primary key, org text not null references orgs (id), origin text not null,
+      display_name text not null, display_name_folded text not null, external_id text, name text not null,
+      gid bigint not null, created_at bigint not null, modified_at bigint not null)`,
+    `create unique index groups_by_display_name on groups (org, display_name_folded)`,
+    `create unique index groups_by_name on groups (org, name)`,
+    `create unique index groups_by_gid on groups (org, gid)`,
+    `create index groups_by_external_id on groups (org, external_id)`,
+    `create table memberships (
+      group_id text not null references groups (id), user_id text not null references users (id),
+      primary key (group_id, user_id))`,
+    `create index memberships_by_user on memberships (user_id, group_id)`,
+    `create table ssh_keys (
+      org text not null, user_id text not null references users (id), type text not null, base64 text not null,
+      comment text not null, sha256 text not null, created_at bigint not null, primary key (org, sha256))`,
+    `create index ssh_keys_by_user on ssh_keys (user_id)`,
+    `create table clusters (
+      id text primary key, org text not null references orgs (id), name text not null unique,
+      epoch_seq bigint not null, epoch_id text not null, revision bigint not null,
+      digest_login text not null, digest_compute text not null, digest_controller text not null,
+      created_at bigint not null)`,
+    `create table rules (
+      cluster text not null references clusters (id), group_folded text not null, group_name text not null,
+      grants text not null, primary key (cluster, group_folded, grants))`,
+    `create table resources (
+      cluster text not null references clusters (id), key text not null, owner text not null, line text not null,
+      primary key (cluster, key))`,
+    `create index resources_by_owner on resources (cluster, owner)`,
+    `create table revisions (
+      cluster text not null references clusters (id), revision bigint not null, committed_at bigint not null,
+      cause text not null, puts integer not null, removals integer not null,
+      digest_login text not null, digest_compute text not null, digest_controller text not null,
+      primary key (cluster, revision))`,
+    `create table log (
+      cluster text not null references clusters (id), revision bigint not null, key text not null, line text,
+      primary key (cluster, revision, key))`,
+    `create table nodes (
+      id text primary key, cluster text not null references clusters (id), role text not null, name text not null,
+      enrolled_at bigint not null, serial text not null, serial_before text, expires_at bigint not null,
+      banned integer not null, resync integer not null, software text, seen_at bigint,
+      acked_epoch_seq bigint, acked_epoch_id text, acked_revision bigint, acked_digest text, acked_at bigint,
+      degraded text, refused_revision bigint, refused_sink text, refused_reason text, refused_at bigint,
+      refused_retrying integer)`,
+    `create unique index nodes_by_name on nodes (cluster, name)`,
+    `create table join_tokens (
+      hash text primary key, cluster text not null references clusters (id), role text not null,
+      created_at bigint not null, expires_at bigint not null, used_at bigint, used_by text)`,
+    `create table tokens (
+      id text primary key, hash text not null unique, kind text not null, org text, name text not null,
+      created_at bigint not null, last_used_at bigint, revoked_at bigint)`,
+  ],
+];

@@ -1,0 +1,129 @@
+/** Tokens, as hashes: of operators (`admin`), of SCIM connections (`scim`), and the single-use ones that nodes join with. */
+
+import type { Kysely, Selectable } from "kysely";
+import type { Role } from "../../identity/scope.ts";
+import type { Schema } from "./schema.ts";
+import type { Page } from "./users.ts";
+
+export interface Token {
+  readonly id: string;
+  readonly hash: string;
+  readonly kind: "admin" | "scim";
+  /** The org that it writes; undefined for an admin token, which may do everything. */
+  readonly org: string | undefined;
+  readonly name: string;
+  readonly createdAt: number;
+  readonly lastUsedAt: number | undefined;
+  readonly revokedAt: number | undefined;
+}
+
+export interface JoinToken {
+  readonly hash: string;
+  readonly cluster: string;
+  readonly role: Role;
+  readonly createdAt: number;
+  readonly expiresAt: number;
+}
+
+export class Tokens {
+  readonly #db: Kysely<Schema>;
+
+  constructor(db: Kysely<Schema>) {
+    this.#db = db;
+  }
+
+  async byHash(hash: string): Promise<Token | undefined> {
+    const row = await this.#db.selectFrom("tokens").selectAll().where("hash", "=", hash).executeTakeFirst();
+    return row && fromRow(row);
+  }
+
+  async get(id: string): Promise<Token | undefined> {
+    const row = await this.#db.selectFrom("tokens").selectAll().where("id", "=", id).executeTakeFirst();
+    return row && fromRow(row);
+  }
+
+  async list(kind: Token["kind"], org: string, { offset, limit }: Page): Promise<Token[]> {
+    const rows = await this.#db
+      .selectFrom("tokens")
+      .selectAll()
+      .where("kind", "=", kind)
+      .where("org", "=", org)
+      .orderBy("name")
+      .orderBy("id")
+      .limit(limit)
+      .offset(offset)
+      .execute();
+    return rows.map(fromRow);
+  }
+
+  async add(token: Token): Promise<void> {
+    await this.#db
+      .insertInto("tokens")
+      .values({
+        id: token.id,
+        hash: token.hash,
+        kind: token.kind,
+        org: token.org ?? null,
+        name: token.name,
+        created_at: token.createdAt,
+        last_used_at: null,
+        revoked_at: null,
+      })
+      .execute();
+  }
+
+  async revoke(id: string, now: number): Promise<void> {
+    await this.#db
+      .updateTable("tokens")
+      .set({ revoked_at: now })
+      .where("id", "=", id)
+      .where("revoked_at", "is", null)
+      .execute();
+  }
+
+  async used(id: string, now: number): Promise<void> {
+    await this.#db.updateTable("tokens").set({ last_used_at: now }).where("id", "=", id).execute();
+  }
+
+  async addJoin(token: JoinToken): Promise<void> {
+    const { hash, cluster, role, createdAt, expiresAt } = token;
+    await this.#db
+      .insertInto("join_tokens")
+      .values({ hash, cluster, role, created_at: createdAt, expires_at: expiresAt, used_at: null, used_by: null })
+      .execute();
+  }
+
+  /** Spends a join token: one atomic statement, so that it works once however many ask at the same time. */
+  async spendJoin(hash: string, node: string, now: number): Promise<JoinToken | undefined> {
+    const row = await this.#db
+      .updateTable("join_tokens")
+      .set({ used_at: now, used_by: node })
+      .where("hash", "=", hash)
+      .where("used_at", "is", null)
+      .where("expires_at", ">", now)
+      .returningAll()
+      .executeTakeFirst();
+    return (
+      row && {
+        hash: row.hash,
+        cluster: row.cluster,
+        role: row.role as Role,
+        createdAt: Number(row.created_at),
+        expiresAt: Number(row.expires_at),
+      }
+    );
+  }
+}
+
+function fromRow(row: Selectable<Schema["tokens"]>): Token {
+  return {
+    id: row.id,
+    hash: row.hash,
+    kind: row.kind as Token["kind"],
+    org: row.org ?? undefined,
+    name: row.name,
+    createdAt: Number(row.created_at),
+    lastUsedAt: row.last_used_at === null ? undefined : Number(row.last_used_at),
+    revokedAt: row.revoked_at === null ? undefined : Number(row.revoked_at),
+  };
+}
