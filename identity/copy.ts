@@ -3,7 +3,7 @@
  * steps: `prepare` checks everything and touches nothing, `commit` cannot fail. Between them a node stages its files.
  *
  * Invariants: every delta's start and end digest are checked before anything changes; no two users or groups
- * share a name; a removal names something that is held.
+ * share a name.
  */
 
 import { type Delta, whyNot } from "./delta.ts";
@@ -82,10 +82,9 @@ export function prepareSnapshot(copy: Copy, to: Position, resources: Iterable<Re
 
 function check(copy: Copy, to: Position, edits: readonly Edit[]): Step {
   const seen = new Set<ResourceKey>();
-  for (const { key, before, after } of edits) {
+  for (const { key } of edits) {
     if (seen.has(key)) refuse("invalid", `${key} is named twice in one delta`);
     seen.add(key);
-    if (!before && !after) refuse("conflict", `${key} is to be removed, but is not held`);
   }
   const digest = shift(
     copy.at.digest,
@@ -95,7 +94,8 @@ function check(copy: Copy, to: Position, edits: readonly Edit[]): Step {
   if (digest !== to.digest)
     refuse("conflict", `the end digest would be ${digest}, not the ${to.digest} that was announced`);
   checkNames(copy, edits);
-  return { from: copy.at, to, edits };
+  // A delta over several revisions also removes what came and went in between: nothing to do here.
+  return { from: copy.at, to, edits: edits.filter(({ before, after }) => before ?? after) };
 }
 
 function checkNames(copy: Copy, edits: readonly Edit[]): void {

@@ -1,0 +1,73 @@
+/** Commands on nodes: joining with a single-use token, and renewing a certificate. */
+
+import { quote, refuse } from "../../identity/refusal.ts";
+import type { Role } from "../../identity/scope.ts";
+import type { Enrolment } from "../store/nodes.ts";
+import { isLabel } from "./clusters.ts";
+import type { Context } from "./context.ts";
+import { hashToken } from "./tokens.ts";
+
+/** A certificate that was just issued. */
+export interface Issued {
+  readonly chainPem: string;
+  /** Serial number, hex. */
+  readonly serial: string;
+  /** Milliseconds since 1970. */
+  readonly notAfter: number;
+}
+
+/** Issues a certificate for a node, or refuses its request. */
+export type Issue = (identity: { cluster: string; role: Role; node: string }) => Promise<Issued>;
+
+/**
+ * Spends a join token and enrols a node, in one transaction: a request that is refused spends nothing.
+ * @throws Refusal `forbidden` if the token is unknown, spent or expired, `invalid` (the node's name, the request),
+ * `conflict` if a node of that name is connected.
+ */
+export async function enrol(
+  ctx: Context,
+  secret: string,
+  name: string,
+  isConnected: (cluster: string, name: string) => boolean,
+  issue: Issue,
+): Promise<{ node: Enrolment; issued: Issued }> {
+  if (!isLabel(name)) refuse("invalid", `the node name ${quote(name)} is not a DNS label ([a-z0-9-], at most 63)`);
+  return ctx.store.write(async (tx) => {
+    const now = ctx.now();
+    const token = await tx.tokens.spendJoin(hashToken(secret), name, now);
+    if (!token) refuse("forbidden", "the join token is not valid");
+    const cluster = (await tx.clusters.get(token.cluster)) ?? refuse("forbidden", "the join token is not valid");
+    if (isConnected(cluster.id, name)) {
+      refuse("conflict", `a node ${quote(name)} is connected; ban it first if this one shall take its place`);
+    }
+    const issued = await issue({ cluster: cluster.name, role: token.role, node: name });
+    const node: Enrolment = {
+      id: ctx.newId(),
+      cluster: cluster.id,
+      role: token.role,
+      name,
+      enrolledAt: now,
+      serial: issued.serial,
+      serialBefore: undefined,
+      expiresAt: issued.notAfter,
+      banned: false,
+    };
+    await tx.nodes.enrol(node);
+    return { node, issued };
+  });
+}
+
+/** Gives a node a fresh certificate; the one that it asked with stays good until it expires. */
+export async function renew(
+  ctx: Context,
+  node: Enrolment,
+  askedWith: string,
+  issue: Issue,
+): Promise<{ node: Enrolment; issued: Issued }> {
+  return ctx.store.write(async (tx) => {
+    const cluster = (await tx.clusters.get(node.cluster)) ?? refuse("not-found", `no cluster ${quote(node.cluster)}`);
+    const issued = await issue({ cluster: cluster.name, role: node.role, node: node.name });
+    await tx.nodes.renew(node.id, issued.serial, issued.notAfter, askedWith);
+    return { node: { ...node, serial: issued.serial, serialBefore: askedWith, expiresAt: issued.notAfter }, issued };
+  });
+}

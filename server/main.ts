@@ -1,0 +1,126 @@
+/** rollcall-server: wires the control plane together, says where it is, and stops cleanly when it is told to. */
+
+import { randomBytes, randomUUID } from "node:crypto";
+import { access, mkdir } from "node:fs/promises";
+import { hostname, networkInterfaces } from "node:os";
+import { join } from "node:path";
+import { fastifyConnectPlugin } from "@connectrpc/connect-fastify";
+import Fastify from "fastify";
+import { pino } from "pino";
+import { Refusal } from "../identity/refusal.ts";
+import { operatorRoutes } from "./api/routes.ts";
+import { openAuthority } from "./authority/authority.ts";
+import { seed } from "./directory/clusters.ts";
+import type { Context } from "./directory/context.ts";
+import { createAdminToken } from "./directory/tokens.ts";
+import { writeDurably } from "./durable-file.ts";
+import { type Options, readOptions, showAddress, usage } from "./options.ts";
+import { Ledger } from "./rollout/ledger.ts";
+import { scim } from "./scim/routes.ts";
+import { openSqlite } from "./store/sqlite.ts";
+import { Frames } from "./stream/frames.ts";
+import { Hub } from "./stream/hub.ts";
+import { listen } from "./stream/node-port.ts";
+
+/** How often progress is written, in milliseconds. */
+const saveEvery = 250;
+
+async function main(options: Options): Promise<void> {
+  const log = pino({ base: undefined }, pino.destination({ fd: 2, sync: true }));
+  const now = Date.now;
+  await mkdir(options.data, { recursive: true, mode: 0o700 });
+  await using store = await openSqlite(join(options.data, "rollcall.db"), now);
+  const ctx: Context = { store, now, newId: randomUUID, newSecret: () => randomBytes(32).toString("base64url") };
+  await seed(ctx);
+  await ensureAdminToken(ctx, join(options.data, "admin-token"));
+  const authority = await openAuthority(options.data, { now });
+  const certificate = await authority.issueServer(certificateNames(options));
+
+  await using ledger = new Ledger(ctx);
+  await ledger.load();
+  using hub = new Hub(store, log);
+  const sync = { store, hub, frames: new Frames(store), ledger, log, now };
+  await using nodes = await listen(ctx, sync, {
+    ...options.nodeListen,
+    authority,
+    certificate,
+    clusterId: async (name) => (await store.read((tx) => tx.clusters.byName(name)))?.id,
+  });
+
+  const app = Fastify({
+    http2: true,
+    https: { allowHTTP1: true, key: certificate.key, cert: certificate.cert },
+    loggerInstance: log.child({}, { level: "warn" }),
+    disableRequestLogging: true,
+    forceCloseConnections: true,
+  });
+  let url = "";
+  await app.register(fastifyConnectPlugin, { routes: operatorRoutes(ctx, ledger, { publicUrl: () => url, log }) });
+  await app.register(scim(ctx, { baseUrl: () => url }));
+  await app.listen(options.listen);
+  const [bound] = app.addresses();
+  url = `https://${showAddress({ host: options.listen.host, port: bound?.port ?? options.listen.port })}`;
+
+  const saving = setInterval(() => {
+    ledger.save().catch((err: unknown) => log.error({ err }, "writing progress failed"));
+  }, saveEvery);
+  process.stdout.write(
+    [
+      `public  ${url}`,
+      `scim    ${url}/scim/default/v2`,
+      `nodes   ${showAddress({ host: options.nodeListen.host, port: nodes.port })}`,
+      `ca      ${join(options.data, "ca.pem")}`,
+      `token   ${join(options.data, "admin-token")}`,
+      "ready",
+      "",
+    ].join("\n"),
+  );
+  await stopSignal();
+  log.info("stopping");
+  clearInterval(saving);
+  await app.close();
+  await nodes.drain();
+}
+
+/** Made once: whoever can read the data folder is the first operator. */
+async function ensureAdminToken(ctx: Context, path: string): Promise<void> {
+  try {
+    await access(path);
+  } catch {
+    await writeDurably(path, `${await createAdminToken(ctx, "first")}\n`, 0o600);
+  }
+}
+
+/** What clients may call this server: what it listens on, this host's name, and what the operator adds. */
+function certificateNames({ listen: a, nodeListen: b, names }: Options): string[] {
+  const listened = [a.host, b.host].flatMap((host) => (isAny(host) ? ownAddresses() : [host]));
+  return [...new Set(["localhost", "127.0.0.1", "::1", hostname(), ...listened, ...names])];
+}
+
+function isAny(host: string): boolean {
+  return host === "0.0.0.0" || host === "::";
+}
+
+function ownAddresses(): string[] {
+  return Object.values(networkInterfaces()).flatMap((found) => (found ?? []).map(({ address }) => address));
+}
+
+function stopSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve());
+  });
+}
+
+try {
+  const options = readOptions(process.argv.slice(2));
+  if (options === "help") process.stdout.write(usage);
+  else await main(options);
+} catch (err) {
+  if (err instanceof Refusal) {
+    process.stderr.write(`rollcall-server: ${err.message}\n\n${usage}`);
+    process.exitCode = 2;
+  } else {
+    process.stderr.write(`rollcall-server: ${err instanceof Error ? (err.stack ?? err.message) : String(err)}\n`);
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,102 @@
+/** How rollcall-server is started: flags, and a JSON file with the same names for what is not given as a flag. */
+
+import { readFileSync } from "node:fs";
+import { isIP } from "node:net";
+import { parseArgs } from "node:util";
+import { quote, refuse } from "../identity/refusal.ts";
+
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+export interface Options {
+  /** Where the database, the authority and the admin token are kept. */
+  readonly data: string;
+  /** The public port: operators, SCIM. */
+  readonly listen: Address;
+  /** The port that agents connect to. */
+  readonly nodeListen: Address;
+  /** Names and addresses that clients use, beside the ones listened on: they stand in the server's certificate. */
+  readonly names: readonly string[];
+}
+
+export const usage = `usage: rollcall-server --data DIR [--listen HOST:PORT] [--node-listen HOST:PORT] [--name NAME]... [--config FILE]
+
+  --data DIR               database, certificate authority and admin token; made at the first start
+  --listen HOST:PORT       public port: gRPC for operators, SCIM (default 127.0.0.1:8443; port 0: any free one)
+  --node-listen HOST:PORT  port for agents, mutual TLS (default 127.0.0.1:8444)
+  --name NAME              a DNS name or address that clients use; stands in the certificate; may be repeated
+  --config FILE            JSON: {"data": ..., "listen": ..., "node_listen": ..., "names": [...]}; flags win
+`;
+
+const flags = {
+  data: { type: "string" },
+  listen: { type: "string" },
+  "node-listen": { type: "string" },
+  name: { type: "string", multiple: true },
+  config: { type: "string" },
+  help: { type: "boolean", short: "h" },
+} as const;
+
+/** Reads the command line; "help" if that is what was asked. @throws Refusal `invalid`, with the flag and the rule. */
+export function readOptions(argv: readonly string[]): Options | "help" {
+  const { values } = parse(argv);
+  if (values.help) return "help";
+  const file = values.config === undefined ? {} : readConfig(values.config);
+  const data = values.data ?? file.data ?? refuse("invalid", "--data DIR is needed");
+  return {
+    data,
+    listen: parseAddress("--listen", values.listen ?? file.listen ?? "127.0.0.1:8443"),
+    nodeListen: parseAddress("--node-listen", values["node-listen"] ?? file.node_listen ?? "127.0.0.1:8444"),
+    names: values.name ?? file.names ?? [],
+  };
+}
+
+function parse(argv: readonly string[]) {
+  try {
+    return parseArgs({ args: [...argv], options: flags, allowPositionals: false });
+  } catch (cause) {
+    return refuse("invalid", cause instanceof Error ? cause.message : String(cause));
+  }
+}
+
+interface Config {
+  readonly data?: string;
+  readonly listen?: string;
+  readonly node_listen?: string;
+  readonly names?: readonly string[];
+}
+
+function readConfig(path: string): Config {
+  let config: unknown;
+  try {
+    config = JSON.parse(readFileSync(path, "utf8"));
+  } catch (cause) {
+    refuse("invalid", `--config ${path}: ${cause instanceof Error ? cause.message : String(cause)}`);
+  }
+  if (typeof config !== "object" || config === null || Array.isArray(config)) {
+    refuse("invalid", `--config ${path}: it must hold a JSON object`);
+  }
+  for (const [key, value] of Object.entries(config)) {
+    const isNames = key === "names" && Array.isArray(value) && value.every((name) => typeof name === "string");
+    if (!isNames && !(["data", "listen", "node_listen"].includes(key) && typeof value === "string")) {
+      refuse("invalid", `--config ${path}: ${quote(key)} is not an option, or not of the right type`);
+    }
+  }
+  return config as Config;
+}
+
+/** `host:port`, `[v6]:port`. */
+export function parseAddress(flag: string, text: string): Address {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):([0-9]{1,5})$/.exec(text);
+  const host = match?.[1] ?? match?.[2];
+  const port = Number(match?.[3]);
+  if (host === undefined || port > 65_535) refuse("invalid", `${flag} ${quote(text)} is not HOST:PORT`);
+  if (match?.[1] !== undefined && isIP(host) !== 6) refuse("invalid", `${flag} ${quote(text)} is not HOST:PORT`);
+  return { host, port };
+}
+
+export function showAddress({ host, port }: Address): string {
+  return isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`;
+}

@@ -1,0 +1,163 @@
+/**
+ * The ledger of nodes: who is enrolled, what each proved, what it refused, kept in memory and written behind in batches.
+ * A lost batch loses nothing: a node says again where it is in its next Hello.
+ */
+
+import type { Position, Revision } from "../../identity/position.ts";
+import { samePosition } from "../../identity/position.ts";
+import { refuse } from "../../identity/refusal.ts";
+import type { Context } from "../directory/context.ts";
+import { type Enrolment, type Progress, unseen } from "../store/nodes.ts";
+import type { Fleet, NodeState, NodeStatus } from "./fleet.ts";
+
+/** What is known of one node. */
+export interface Entry {
+  node: Enrolment;
+  progress: Progress;
+  resync: boolean;
+  latency: number | undefined;
+  deliveredBy: "delta" | "snapshot" | undefined;
+  /** The open stream, if there is one. */
+  link: Link | undefined;
+  /** Which run of the agent refused what, so that a reconnect of the same one is not sent it again. */
+  refusal: { readonly instance: string; readonly position: Position } | undefined;
+}
+
+/** An open stream, as the ledger sees it. */
+export interface Link {
+  readonly ahead: boolean;
+  readonly head: Position;
+  /** Ends the stream; the node may come back, if its certificate is still good. */
+  end(reason: string): void;
+  /** Sends a snapshot. */
+  resync(): void;
+}
+
+export class Ledger implements Fleet, AsyncDisposable {
+  readonly #ctx: Context;
+  readonly #entries = new Map<string, Map<string, Entry>>();
+  readonly #listeners = new Set<(cluster: string) => void>();
+  readonly #unsaved = new Set<Entry>();
+  #saving: Promise<void> | undefined;
+
+  constructor(ctx: Context) {
+    this.#ctx = ctx;
+  }
+
+  async load(): Promise<void> {
+    for (const { progress, resync, ...node } of await this.#ctx.store.read((tx) => tx.nodes.all())) {
+      this.#cluster(node.cluster).set(node.name, newEntry(node, progress, resync));
+    }
+  }
+
+  /** Takes in a new or renewed enrolment, after its transaction. */
+  enrolled(node: Enrolment, renewed: boolean): void {
+    const entry = this.entry(node.cluster, node.name);
+    if (entry && renewed) entry.node = node;
+    else {
+      entry?.link?.end("the node enrolled anew");
+      this.#cluster(node.cluster).set(node.name, newEntry(node, unseen, false));
+    }
+    this.#changed(node.cluster);
+  }
+
+  entry(cluster: string, name: string): Entry | undefined {
+    return this.#entries.get(cluster)?.get(name);
+  }
+
+  /** Notes something new about a node. */
+  note(entry: Entry, change: Partial<Omit<Entry, "node" | "progress">> & { progress?: Partial<Progress> }): void {
+    const { progress, ...rest } = change;
+    Object.assign(entry, rest);
+    if (progress) {
+      entry.progress = { ...entry.progress, ...progress };
+      this.#unsaved.add(entry);
+    }
+    this.#changed(entry.node.cluster);
+  }
+
+  /** Notes that a node was heard, which nobody needs to be told at once. */
+  heard(entry: Entry): void {
+    entry.progress = { ...entry.progress, seenAt: this.#ctx.now() };
+    this.#unsaved.add(entry);
+  }
+
+  /** Writes what is unsaved, in one transaction; called on a timer and before the end. */
+  async save(): Promise<void> {
+    await this.#saving;
+    const batch = [...this.#unsaved];
+    if (batch.length === 0) return;
+    this.#unsaved.clear();
+    this.#saving = this.#ctx.store.write(async (tx) => {
+      for (const { node, progress } of batch) await tx.nodes.putProgress(node.id, progress);
+    });
+    await this.#saving;
+  }
+
+  list(cluster: string): readonly NodeStatus[] {
+    const entries = [...(this.#entries.get(cluster)?.values() ?? [])];
+    return entries.sort((a, b) => (a.node.name < b.node.name ? -1 : 1)).map((entry) => this.#status(entry));
+  }
+
+  find(cluster: string, name: string): NodeStatus | undefined {
+    const entry = this.entry(cluster, name);
+    return entry && this.#status(entry);
+  }
+
+  async resync(cluster: string, name: string): Promise<void> {
+    const entry = this.entry(cluster, name) ?? refuse("not-found", `no node ${name}`);
+    await this.#ctx.store.write((tx) => tx.nodes.setResync(entry.node.id, true));
+    entry.resync = true;
+    entry.link?.resync();
+  }
+
+  async ban(cluster: string, name: string): Promise<void> {
+    const entry = this.entry(cluster, name) ?? refuse("not-found", `no node ${name}`);
+    await this.#ctx.store.write((tx) => tx.nodes.ban(entry.node.id));
+    entry.node = { ...entry.node, banned: true };
+    entry.link?.end("the node is banned");
+    this.#changed(cluster);
+  }
+
+  onChange(listener: (cluster: string) => void): Disposable {
+    this.#listeners.add(listener);
+    return { [Symbol.dispose]: () => this.#listeners.delete(listener) };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.save();
+  }
+
+  /** Milliseconds from a revision's commit to now. */
+  async latency(cluster: string, revision: Revision): Promise<number | undefined> {
+    const record = await this.#ctx.store.read((tx) => tx.log.revision(cluster, revision));
+    return record && Math.max(0, this.#ctx.now() - record.committedAt);
+  }
+
+  #cluster(cluster: string): Map<string, Entry> {
+    const nodes = this.#entries.get(cluster) ?? new Map<string, Entry>();
+    this.#entries.set(cluster, nodes);
+    return nodes;
+  }
+
+  #status(entry: Entry): NodeStatus {
+    const { node, progress, latency, deliveredBy } = entry;
+    return { node, state: stateOf(entry), progress, latency, deliveredBy };
+  }
+
+  #changed(cluster: string): void {
+    for (const listener of this.#listeners) listener(cluster);
+  }
+}
+
+function newEntry(node: Enrolment, progress: Progress, resync: boolean): Entry {
+  return { node, progress, resync, latency: undefined, deliveredBy: undefined, link: undefined, refusal: undefined };
+}
+
+function stateOf({ node, progress, link }: Entry): NodeState {
+  if (node.banned) return "banned";
+  if (!link) return progress.seenAt === undefined ? "pending" : "stale";
+  if (link.ahead) return "ahead";
+  if (progress.acked && samePosition(progress.acked, link.head)) return "current";
+  return progress.refused ? "refused" : "updating";
+}

@@ -1,0 +1,99 @@
+/**
+ * The hub knows the head of every cluster's log and tells the open streams when it moves. A doorbell from the store
+ * wakes it at once; a poll each second is the truth, since a doorbell may be lost.
+ */
+
+import { setImmediate as nextTurn } from "node:timers/promises";
+import type { Logger } from "pino";
+import type { Position } from "../../identity/position.ts";
+import type { Role } from "../../identity/scope.ts";
+import type { Store } from "../store/store.ts";
+
+type Heads = Readonly<Record<Role, Position>>;
+
+/** A stream that wants to know. */
+export interface Follower {
+  readonly cluster: string;
+  readonly role: Role;
+  moved(head: Position): void;
+}
+
+/** Streams told in one go before other work gets a turn: a flat loop over thousands stalled the event loop for 300 ms. */
+const slice = 100;
+
+export class Hub implements Disposable {
+  readonly #store: Store;
+  readonly #log: Logger;
+  readonly #heads = new Map<string, Heads>();
+  readonly #followers = new Map<string, Set<Follower>>();
+  readonly #doorbell: Disposable;
+  readonly #poll: NodeJS.Timeout;
+  readonly #looking = new Map<string, Promise<void>>();
+  readonly #again = new Set<string>();
+
+  constructor(store: Store, log: Logger) {
+    this.#store = store;
+    this.#log = log;
+    this.#doorbell = store.onAppend((cluster) => this.#ring(cluster));
+    this.#poll = setInterval(() => {
+      for (const cluster of this.#followers.keys()) this.#ring(cluster);
+    }, 1000);
+  }
+
+  /** The head of a scope, as it is now. */
+  async head(cluster: string, role: Role): Promise<Position> {
+    await this.#look(cluster);
+    const heads = this.#heads.get(cluster);
+    if (!heads) throw new Error(`cluster ${cluster} is gone`);
+    return heads[role];
+  }
+
+  follow(follower: Follower): Disposable {
+    const followers = this.#followers.get(follower.cluster) ?? new Set();
+    this.#followers.set(follower.cluster, followers.add(follower));
+    const heads = this.#heads.get(follower.cluster);
+    if (heads) follower.moved(heads[follower.role]);
+    return { [Symbol.dispose]: () => followers.delete(follower) };
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#poll);
+    this.#doorbell[Symbol.dispose]();
+  }
+
+  /** Looks once; a ring while looking makes it look once more, so that no commit is missed and no look is queued twice. */
+  #ring(cluster: string): void {
+    if (this.#looking.has(cluster)) {
+      this.#again.add(cluster);
+      return;
+    }
+    const looking = this.#tell(cluster)
+      .catch((err: unknown) => this.#log.error({ cluster, err }, "reading the head of the log failed"))
+      .finally(() => {
+        this.#looking.delete(cluster);
+        if (this.#again.delete(cluster)) this.#ring(cluster);
+      });
+    this.#looking.set(cluster, looking);
+  }
+
+  async #tell(cluster: string): Promise<void> {
+    if (!(await this.#look(cluster))) return;
+    let told = 0;
+    for (const follower of this.#followers.get(cluster) ?? []) {
+      const heads = this.#heads.get(cluster);
+      if (heads) follower.moved(heads[follower.role]);
+      if (++told % slice === 0) await nextTurn();
+    }
+  }
+
+  /** Reads the head; says whether it moved. */
+  async #look(cluster: string): Promise<boolean> {
+    const found = await this.#store.read((tx) => tx.clusters.get(cluster));
+    if (!found) return false;
+    const before = this.#heads.get(cluster);
+    const same =
+      before?.login.revision === found.head.login.revision && before.login.epoch.id === found.head.login.epoch.id;
+    if (!same) this.#heads.set(cluster, found.head);
+    return !same;
+  }
+}

@@ -1,0 +1,235 @@
+/**
+ * One open stream, as the server sees it: a pure machine. Constant size: what the node proved to hold (`match`), what is
+ * in flight (`sent`), what it refused, and where it should be (`head`).
+ *
+ * Invariants (proto/README.md, section 5): one message in flight; `match` moves only on an ack of exactly what was sent;
+ * a refused position is not sent again; nothing is ever sent that would take a node backwards.
+ */
+
+import { type Position, sameEpoch, samePosition } from "../../identity/position.ts";
+
+/** How long a node may take to ack, in milliseconds: a delta, a snapshot. */
+export const ackDeadline = { delta: 30_000, snapshot: 120_000 };
+
+/** How often nodes say that they are alive, in milliseconds; three in a row missed is silence. */
+export const heartbeatInterval = 5_000;
+
+export interface Session {
+  readonly head: Position;
+  /** What the node proved to hold; undefined before its Hello, or if that position is not one of this log. */
+  readonly match: Position | undefined;
+  readonly sent: Sent | undefined;
+  /** What the node refused since `match` last moved; the newest is not sent again. */
+  readonly refused: readonly Position[];
+  /** Only a snapshot can help. */
+  readonly needsSnapshot: boolean;
+  /** The node knows more than this server: nothing is sent. */
+  readonly ahead: Position | undefined;
+  readonly heardAt: number;
+}
+
+/** What is in flight; a snapshot's end is known once it is read from the store. */
+export type Sent =
+  | { readonly kind: "delta"; readonly to: Position; readonly at: number }
+  | { readonly kind: "snapshot"; readonly to: Position | undefined; readonly at: number };
+
+export type Event =
+  | {
+      readonly kind: "hello";
+      readonly position: Position;
+      /** Whether the log has that revision with that digest. */
+      readonly known: boolean;
+      /** What this very agent process refused on an earlier stream. */
+      readonly refused: Position | undefined;
+      /** An operator asked for a snapshot. */
+      readonly resync: boolean;
+      readonly now: number;
+    }
+  | { readonly kind: "head"; readonly head: Position; readonly now: number }
+  | { readonly kind: "reading"; readonly to: Position; readonly now: number }
+  | { readonly kind: "too-large"; readonly now: number }
+  | { readonly kind: "ack"; readonly position: Position; readonly now: number }
+  | {
+      readonly kind: "nack";
+      readonly at: Position;
+      readonly revision: bigint;
+      readonly diverged: boolean;
+      readonly now: number;
+    }
+  | { readonly kind: "heartbeat"; readonly position: Position; readonly now: number }
+  | { readonly kind: "resync"; readonly now: number }
+  | { readonly kind: "tick"; readonly now: number };
+
+export type Mode = "up-to-date" | "delta" | "snapshot" | "wait";
+
+export type Effect =
+  | { readonly kind: "welcome"; readonly mode: Mode }
+  | { readonly kind: "send-delta"; readonly from: Position; readonly to: Position }
+  | { readonly kind: "send-snapshot" }
+  /** The node proved that it holds `position`; `by` says how it got there. */
+  | { readonly kind: "acked"; readonly position: Position; readonly by: "delta" | "snapshot" | undefined }
+  | { readonly kind: "refused"; readonly revision: bigint }
+  /** Something that an honest, healthy node does not do, or that an operator must look at. */
+  | { readonly kind: "alarm"; readonly reason: string }
+  | { readonly kind: "end"; readonly reason: string };
+
+export type Turn = readonly [Session, readonly Effect[]];
+
+export function open(head: Position, now: number): Session {
+  return {
+    head,
+    match: undefined,
+    sent: undefined,
+    refused: [],
+    needsSnapshot: false,
+    ahead: undefined,
+    heardAt: now,
+  };
+}
+
+/** One turn: what the server now believes of the node, and what must be done about it. */
+export function step(before: Session, event: Event): Turn {
+  switch (event.kind) {
+    case "hello":
+      return hello({ ...before, heardAt: event.now }, event);
+    case "head":
+      return moved(before, event);
+    case "reading":
+      return before.sent?.kind === "snapshot"
+        ? [{ ...before, sent: { ...before.sent, to: event.to } }, []]
+        : [before, []];
+    case "too-large":
+      return pump({ ...before, sent: undefined, needsSnapshot: true }, event.now);
+    case "ack":
+      return ack({ ...before, heardAt: event.now }, event);
+    case "nack":
+      return nack({ ...before, heardAt: event.now }, event);
+    case "heartbeat":
+      return heartbeat({ ...before, heardAt: event.now }, event.position);
+    case "resync":
+      return pump({ ...before, needsSnapshot: true, refused: [] }, event.now);
+    case "tick":
+      return tick(before, event.now);
+  }
+}
+
+function hello(session: Session, event: Event & { kind: "hello" }): Turn {
+  const { position, known } = event;
+  const { head } = session;
+  const beyond =
+    position.epoch.seq > head.epoch.seq ||
+    (position.epoch.seq === head.epoch.seq &&
+      (position.epoch.id !== head.epoch.id || position.revision > head.revision));
+  if (beyond) {
+    const reason = "the node holds a position that this server never wrote: was it restored from a backup?";
+    return [
+      { ...session, ahead: position },
+      [
+        { kind: "welcome", mode: "wait" },
+        { kind: "alarm", reason },
+      ],
+    ];
+  }
+  const fits = known && sameEpoch(position.epoch, head.epoch);
+  const next: Session = {
+    ...session,
+    match: fits ? position : undefined,
+    refused: event.refused ? [event.refused] : [],
+    needsSnapshot: !fits || event.resync,
+  };
+  const mode: Mode = next.needsSnapshot ? "snapshot" : samePosition(position, head) ? "up-to-date" : "delta";
+  const proven: Effect[] = fits ? [{ kind: "acked", position, by: undefined }] : [];
+  const [pumped, effects] = pump(next, event.now);
+  return [pumped, [{ kind: "welcome", mode }, ...proven, ...effects]];
+}
+
+function moved(before: Session, { head, now }: Event & { kind: "head" }): Turn {
+  if (before.ahead) {
+    const caughtUp = sameEpoch(head.epoch, before.ahead.epoch) && head.revision >= before.ahead.revision;
+    const opened = head.epoch.seq > before.ahead.epoch.seq;
+    const again: Effect[] = caughtUp || opened ? [{ kind: "end", reason: "the server has caught up" }] : [];
+    return [{ ...before, head }, again];
+  }
+  // A node of another epoch is told by its next Hello; inside one, the head only moves on.
+  if (sameEpoch(head.epoch, before.head.epoch) && head.revision < before.head.revision) return [before, []];
+  return pump({ ...before, head }, now);
+}
+
+/** Sends what the node lacks, if nothing is in flight and the node did not refuse just that. */
+function pump(session: Session, now: number): Turn {
+  const { head, match, sent, needsSnapshot, refused, ahead } = session;
+  if (sent || ahead) return [session, []];
+  if (refused.some((position) => samePosition(position, head)) && !needsSnapshot) return [session, []];
+  if (needsSnapshot)
+    return [{ ...session, sent: { kind: "snapshot", to: undefined, at: now } }, [{ kind: "send-snapshot" }]];
+  if (!match || samePosition(match, head)) return [session, []];
+  return [{ ...session, sent: { kind: "delta", to: head, at: now } }, [{ kind: "send-delta", from: match, to: head }]];
+}
+
+function ack(session: Session, { position, now }: Event & { kind: "ack" }): Turn {
+  const { sent, refused } = session;
+  const inFlight = sent?.to !== undefined && samePosition(sent.to, position);
+  // A node that refused for a passing reason (a full disk) goes on by itself, and acks when it got there.
+  const healed = refused.find((candidate) => samePosition(candidate, position));
+  if (!inFlight && !healed) {
+    const reason = `the node acks revision ${position.revision}, which it was not sent with that digest`;
+    return [
+      session,
+      [
+        { kind: "alarm", reason },
+        { kind: "end", reason },
+      ],
+    ];
+  }
+  const by = inFlight ? sent?.kind : "delta";
+  const settled: Session = {
+    ...session,
+    match: position,
+    sent: inFlight ? undefined : sent,
+    refused: [],
+    needsSnapshot: false,
+  };
+  const [pumped, effects] = pump(settled, now);
+  return [pumped, [{ kind: "acked", position, by }, ...effects]];
+}
+
+function nack(session: Session, event: Event & { kind: "nack" }): Turn {
+  const { sent } = session;
+  if (sent?.to === undefined || sent.to.revision !== event.revision) {
+    const reason = `the node refuses revision ${event.revision}, which is not in flight`;
+    return [
+      session,
+      [
+        { kind: "alarm", reason },
+        { kind: "end", reason },
+      ],
+    ];
+  }
+  // A delta that does not fit is answered by a snapshot, once; a refused snapshot waits for something new.
+  const needsSnapshot = event.diverged && sent.kind === "delta";
+  const refused = [...session.refused, sent.to].slice(-8);
+  const [pumped, effects] = pump({ ...session, sent: undefined, refused, needsSnapshot }, event.now);
+  return [pumped, [{ kind: "refused", revision: event.revision }, ...effects]];
+}
+
+function heartbeat(session: Session, position: Position): Turn {
+  const settled = session.match && !session.sent && session.refused.length === 0;
+  if (!settled || !session.match || samePosition(session.match, position)) return [session, []];
+  const reason = `the node says it holds revision ${position.revision}, but last proved ${session.match.revision}`;
+  return [
+    session,
+    [
+      { kind: "alarm", reason },
+      { kind: "end", reason },
+    ],
+  ];
+}
+
+function tick(session: Session, now: number): Turn {
+  const { sent, heardAt } = session;
+  if (sent && now - sent.at > ackDeadline[sent.kind]) {
+    return [session, [{ kind: "end", reason: `no ack within ${ackDeadline[sent.kind] / 1000} s` }]];
+  }
+  if (now - heardAt > 3 * heartbeatInterval) return [session, [{ kind: "end", reason: "silent for three heartbeats" }]];
+  return [session, []];
+}
