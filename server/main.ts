@@ -25,8 +25,11 @@ import { listen } from "./stream/node-port.ts";
 /** How often progress is written, in milliseconds. */
 const saveEvery = 250;
 
+/** How often the server's own certificate is looked at, in milliseconds; it is replaced at half its life. */
+const renewEvery = 12 * 3_600_000;
+
 async function main(options: Options): Promise<void> {
-  const log = pino({ base: undefined }, pino.destination({ fd: 2, sync: true }));
+  const log = pino({ base: null }, pino.destination({ fd: 2, sync: true }));
   const now = Date.now;
   await mkdir(options.data, { recursive: true, mode: 0o700 });
   await using store = await openSqlite(join(options.data, "rollcall.db"), now);
@@ -58,12 +61,21 @@ async function main(options: Options): Promise<void> {
   await app.register(fastifyConnectPlugin, { routes: operatorRoutes(ctx, ledger, { publicUrl: () => url, log }) });
   await app.register(scim(ctx, { baseUrl: () => url }));
   await app.listen(options.listen);
-  const [bound] = app.addresses();
-  url = `https://${showAddress({ host: options.listen.host, port: bound?.port ?? options.listen.port })}`;
+  const port = app.addresses()[0]?.port ?? options.listen.port;
+  url = `https://${showAddress({ host: options.listen.host, port })}`;
 
   const saving = setInterval(() => {
     ledger.save().catch((err: unknown) => log.error({ err }, "writing progress failed"));
   }, saveEvery);
+  const renewing = setInterval(() => {
+    authority
+      .issueServer(certificateNames(options))
+      .then(({ key, cert }) => {
+        nodes.setCertificate({ key, cert });
+        app.server.setSecureContext({ key, cert });
+      })
+      .catch((err: unknown) => log.error({ err }, "renewing the server certificate failed"));
+  }, renewEvery);
   process.stdout.write(
     [
       `public  ${url}`,
@@ -78,8 +90,9 @@ async function main(options: Options): Promise<void> {
   await stopSignal();
   log.info("stopping");
   clearInterval(saving);
-  await app.close();
+  clearInterval(renewing);
   await nodes.drain();
+  await app.close();
 }
 
 /** Made once: whoever can read the data folder is the first operator. */

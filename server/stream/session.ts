@@ -95,9 +95,7 @@ export function step(before: Session, event: Event): Turn {
     case "head":
       return moved(before, event);
     case "reading":
-      return before.sent?.kind === "snapshot"
-        ? [{ ...before, sent: { ...before.sent, to: event.to } }, []]
-        : [before, []];
+      return [reading(before, event.to), []];
     case "too-large":
       return pump({ ...before, sent: undefined, needsSnapshot: true }, event.now);
     case "ack":
@@ -153,6 +151,13 @@ function moved(before: Session, { head, now }: Event & { kind: "head" }): Turn {
   // A node of another epoch is told by its next Hello; inside one, the head only moves on.
   if (sameEpoch(head.epoch, before.head.epoch) && head.revision < before.head.revision) return [before, []];
   return pump({ ...before, head }, now);
+}
+
+/** A snapshot holds what the log held when it was read, which may be newer than the head that was known. */
+function reading(session: Session, to: Position): Session {
+  if (session.sent?.kind !== "snapshot") return session;
+  const newer = sameEpoch(to.epoch, session.head.epoch) && to.revision > session.head.revision;
+  return { ...session, head: newer ? to : session.head, sent: { ...session.sent, to } };
 }
 
 /** Sends what the node lacks, if nothing is in flight and the node did not refuse just that. */

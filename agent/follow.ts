@@ -1,0 +1,258 @@
+/**
+ * Follows the control plane until it is told to stop: connects, feeds the agent machine what it hears, and carries out
+ * what the machine wants. Every failure is followed by another attempt, later each time; the node serves what it has
+ * meanwhile.
+ */
+
+import { create } from "@bufbuild/protobuf";
+import type { Logger } from "pino";
+import { prepare, prepareSnapshot, type Step } from "../identity/copy.ts";
+import { Refusal } from "../identity/refusal.ts";
+import type { Resource } from "../identity/resource.ts";
+import { IsolatedSchema, SinkResultSchema, type SyncResponse } from "../proto/gen/rollcall/v1/node_pb.ts";
+import { parseDelta, parseMillis, parsePosition, parseResources, printMillis, printPosition } from "../proto/wire.ts";
+import { type Agent, begin, type Effect, type Event, type Failure, type SinkReport, step } from "./agent.ts";
+import { attempts, wait } from "./attempts.ts";
+import type { Clock } from "./clock.ts";
+import type { Replica } from "./replica.ts";
+import type { Stream, Uplink } from "./uplink.ts";
+
+export interface FollowOptions {
+  readonly replica: Replica;
+  /** Opens a connection with the node's current certificate. */
+  readonly connect: () => Uplink;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+  /** Name and version, for operators. */
+  readonly software: string;
+  /** Random, new at each start. */
+  readonly instance: string;
+}
+
+export async function follow(options: FollowOptions): Promise<void> {
+  const follower = new Follower(options);
+  for await (const attempt of attempts(options.clock, options.signal)) {
+    const { greeted, retryWithin } = await follower.connection();
+    if (greeted) attempt.settled();
+    if (retryWithin !== undefined) attempt.retryWithin(retryWithin);
+  }
+  await follower.idle();
+}
+
+class Follower {
+  readonly #options: FollowOptions;
+  #agent: Agent;
+  #stream: Stream | undefined;
+  /** The apply that is being carried out; one at a time. */
+  #working: Promise<void> = Promise.resolve();
+  #stuck: Step | undefined;
+  #beat = 5_000;
+  #retryWithin: number | undefined;
+  #greeted = false;
+
+  constructor(options: FollowOptions) {
+    this.#options = options;
+    this.#agent = begin(options.replica.at);
+  }
+
+  /** One connection, from its opening to its end. */
+  async connection(): Promise<{ greeted: boolean; retryWithin: number | undefined }> {
+    const { log, signal, clock } = this.#options;
+    using uplink = this.#options.connect();
+    const ended = new AbortController();
+    this.#retryWithin = undefined;
+    this.#greeted = false;
+    const closed = new Promise<void>((resolve) => {
+      this.#stream = uplink.sync({
+        heard: (message) => this.#hear(message),
+        closed: (err) => {
+          log.warn({ reason: err?.message ?? "the server ended the stream" }, "not connected");
+          resolve();
+        },
+      });
+    });
+    const stop = (): void => this.#stream?.end();
+    signal.addEventListener("abort", stop, { once: true });
+    this.#on({ kind: "connected" });
+    void this.#beats(clock, ended.signal);
+    await closed;
+    ended.abort();
+    signal.removeEventListener("abort", stop);
+    this.#stream = undefined;
+    this.#on({ kind: "disconnected" });
+    return { greeted: this.#greeted, retryWithin: this.#retryWithin };
+  }
+
+  /** Resolves when no apply is under way. */
+  async idle(): Promise<void> {
+    await this.#working;
+  }
+
+  async #beats(clock: Clock, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await clock.sleep(this.#beat * (0.9 + 0.2 * clock.random()), signal);
+      if (!signal.aborted) this.#on({ kind: "beat" });
+    }
+  }
+
+  #on(event: Event): void {
+    const [agent, effects] = step(this.#agent, event);
+    this.#agent = agent;
+    for (const effect of effects) this.#carryOut(effect);
+  }
+
+  #hear({ say }: SyncResponse): void {
+    const { log } = this.#options;
+    switch (say.case) {
+      case "welcome":
+        this.#greeted = true;
+        this.#beat = Math.min(60_000, Math.max(1_000, parseMillis(say.value.heartbeatInterval)));
+        log.info({ node: say.value.node, mode: say.value.mode }, "connected");
+        return this.#on({ kind: "welcome" });
+      case "delta":
+        return this.#read(say.value.to?.revision, () => ({ kind: "delta", delta: parseDelta(say.value) }));
+      case "snapshotBegin":
+        return this.#read(say.value.to?.revision, () => ({
+          kind: "snapshot-begin",
+          to: parsePosition(say.value.to),
+          count: Number(say.value.resources),
+        }));
+      case "snapshotChunk":
+        return this.#read(this.#agent.incoming?.to.revision, () => ({
+          kind: "snapshot-chunk",
+          resources: parseResources(say.value.resources),
+        }));
+      case "snapshotEnd":
+        return this.#read(say.value.to?.revision, () => ({ kind: "snapshot-end", to: parsePosition(say.value.to) }));
+      case "goAway":
+        this.#retryWithin = Math.max(0, parseMillis(say.value.retryWithin));
+        return;
+      case undefined:
+        log.warn("the server sent a message of a kind that is not known here");
+        return this.#stream?.end();
+    }
+  }
+
+  /** Parses what a server sent; what breaks a rule is refused whole, and changes nothing. */
+  #read(revision: bigint | undefined, parse: () => Event): void {
+    let event: Event;
+    try {
+      event = parse();
+    } catch (err) {
+      if (!(err instanceof Refusal)) throw err;
+      this.#options.log.error({ reason: err.message }, "the server sent what this node may not take");
+      event = { kind: "unreadable", revision: revision ?? 0n, reason: err.message };
+    }
+    this.#on(event);
+  }
+
+  #carryOut(effect: Effect): void {
+    const { replica, software, instance, log } = this.#options;
+    switch (effect.kind) {
+      case "say-hello":
+        return this.#stream?.say({
+          case: "hello",
+          value: {
+            $typeName: "rollcall.v1.Hello",
+            protocolMin: 1,
+            protocolMax: 1,
+            software,
+            instanceId: instance,
+            position: printPosition(this.#agent.at),
+            highestUid: replica.highest.uid,
+            highestGid: replica.highest.gid,
+          },
+        });
+      case "say-ack":
+        return this.#stream?.say({
+          case: "ack",
+          value: {
+            $typeName: "rollcall.v1.Ack",
+            position: printPosition(effect.at),
+            applyTime: printMillis(effect.took),
+            sinks: effect.reports.map(printReport),
+          },
+        });
+      case "say-nack": {
+        const { sink, reason, retrying } = effect.failure;
+        log.warn({ revision: String(effect.revision), sink, reason, retrying }, "refused");
+        return this.#stream?.say({
+          case: "nack",
+          value: {
+            $typeName: "rollcall.v1.Nack",
+            at: printPosition(effect.at),
+            refusedRevision: effect.revision,
+            sink,
+            reason,
+            retrying,
+            diverged: effect.diverged,
+          },
+        });
+      }
+      case "say-heartbeat":
+        return this.#stream?.say({
+          case: "heartbeat",
+          value: { $typeName: "rollcall.v1.Heartbeat", position: printPosition(effect.at) },
+        });
+      case "apply-delta":
+        return this.#work(() => prepare(replica.copy, effect.delta));
+      case "apply-snapshot":
+        return this.#work(() => prepareSnapshot(replica.copy, effect.to, flatten(effect.resources)));
+      case "try-again": {
+        const stuck = this.#stuck;
+        return this.#work(() => {
+          if (!stuck) throw new Error("nothing to try again");
+          return stuck;
+        });
+      }
+      case "retry-later":
+        void this.#options.clock
+          .sleep(wait(effect.attempt, this.#options.clock.random()), this.#options.signal)
+          .then(() => {
+            if (!this.#options.signal.aborted) this.#on({ kind: "retry" });
+          });
+        return;
+    }
+  }
+
+  /** Checks and applies in the background; how it ended comes back as an event. */
+  #work(check: () => Step): void {
+    this.#working = this.#apply(check).then((event) => this.#on(event));
+  }
+
+  async #apply(check: () => Step): Promise<Event> {
+    const { replica, clock, log } = this.#options;
+    const from = clock.now();
+    try {
+      const checked = check();
+      this.#stuck = checked;
+      const reports = await replica.apply(checked);
+      this.#stuck = undefined;
+      const took = clock.now() - from;
+      log.info({ revision: String(replica.at.revision), edits: checked.edits.length, ms: took }, "applied");
+      return { kind: "applied", at: replica.at, reports, took };
+    } catch (err) {
+      const failure = replica.failureOf(err) ?? refusedBy(err);
+      if (!failure) log.error({ err }, "applying failed");
+      return { kind: "failed", failure: failure ?? bug };
+    }
+  }
+}
+
+/** A failure that nobody foresaw: it is in the log whole, and is tried again, later each time. */
+const bug: Failure = { sink: "agent", reason: "internal", retrying: true, begun: false, diverged: false };
+
+function refusedBy(err: unknown): Failure | undefined {
+  if (!(err instanceof Refusal)) return undefined;
+  return { sink: "agent", reason: err.message, retrying: false, begun: false, diverged: err.reason === "conflict" };
+}
+
+function printReport({ sink, isolated }: SinkReport) {
+  const entries = isolated.slice(0, 100).map(({ key, reason }) => create(IsolatedSchema, { key, reason }));
+  return create(SinkResultSchema, { sink, isolated: entries });
+}
+
+function* flatten(chunks: readonly (readonly Resource[])[]): Generator<Resource> {
+  for (const chunk of chunks) yield* chunk;
+}

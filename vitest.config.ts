@@ -1,0 +1,39 @@
+import { defineConfig } from "vitest/config";
+
+const long = { testTimeout: 120_000, hookTimeout: 120_000 };
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: "unit",
+          include: [
+            "identity/**/*.test.ts",
+            "proto/**/*.test.ts",
+            "server/**/*.test.ts",
+            "agent/**/*.test.ts",
+            "cli/**/*.test.ts",
+            "test/*.test.ts",
+          ],
+        },
+      },
+      // Stories in text files, played by real server and agent processes over loopback.
+      { test: { name: "scenario", include: ["test/scenario/*.test.ts"], ...long } },
+      // What others must find: SCIM over HTTP, the operator API by buf curl and the CLI, the store's promises.
+      { test: { name: "conformance", include: ["test/conformance/*.test.ts"], ...long } },
+      // The real consumers, on test hosts: glibc with libnss-cache, sshd. Needs root.
+      { test: { name: "real", include: ["test/real/*.test.ts"], ...long, fileParallelism: false } },
+      // Kills at every system call, power cuts. Needs root.
+      {
+        test: {
+          name: "fault",
+          include: ["test/fault/*.test.ts"],
+          ...long,
+          testTimeout: 600_000,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});
