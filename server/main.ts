@@ -31,6 +31,8 @@ const renewEvery = 12 * 3_600_000;
 async function main(options: Options): Promise<void> {
   const log = pino({ base: null }, pino.destination({ fd: 2, sync: true }));
   const now = Date.now;
+  // The database and the keys are this user's alone; ca.pem is given its own mode.
+  process.umask(0o077);
   await mkdir(options.data, { recursive: true, mode: 0o700 });
   await using store = await openSqlite(join(options.data, "rollcall.db"), now);
   const ctx: Context = { store, now, newId: randomUUID, newSecret: () => randomBytes(32).toString("base64url") };
@@ -54,7 +56,6 @@ async function main(options: Options): Promise<void> {
     http2: true,
     https: { allowHTTP1: true, key: certificate.key, cert: certificate.cert },
     loggerInstance: log.child({}, { level: "warn" }),
-    disableRequestLogging: true,
     forceCloseConnections: true,
   });
   let url = "";

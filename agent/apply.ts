@@ -1,0 +1,280 @@
+/**
+ * Makes a step true on the node, over all sinks: render, stage, verify, begin, swap, done.
+ *
+ * 1. Every file of every sink is staged, synced and verified before the first one is replaced. Until `begin` is on the disk
+ *    a failure leaves everything as it was.
+ * 2. Files are replaced in the order of their phases, and every change of a folder is durable before the next phase and
+ *    before an index whose data it is. Every mix that a crash leaves is one that sink.ts calls safe.
+ * 3. After `begin` the step is finished: by `repair`, which compares every file with the copy. Until then `memory.at` is the
+ *    old position, and no other step is taken.
+ *
+ * All calls are awaited one by one, so that the order of system calls is the same in every run.
+ */
+
+import { basename, dirname, join } from "node:path";
+import type { Step } from "../identity/copy.ts";
+import { origin, type Position, samePosition, showPosition } from "../identity/position.ts";
+import { type Disk, errnoOf } from "./disk.ts";
+import { type Folders, foldersIn, prepareFolders } from "./folders.ts";
+import { type Memory, recall } from "./memory.ts";
+import { type Isolated, phases, type Rendering, type Sink, type Write } from "./sink.ts";
+
+/** The agent's local half: what it remembers, and what it writes. */
+export interface Ground {
+  readonly disk: Disk;
+  readonly folders: Folders;
+  readonly memory: Memory;
+  readonly sinks: readonly Sink[];
+  /** Group ids by the names that sinks ask for; a name that is missing here means root. */
+  readonly gids: ReadonlyMap<string, number>;
+}
+
+export interface Applied {
+  /** What the node holds now, wholly: it may be acked. */
+  readonly at: Position;
+  /** By sink: what it could not represent. */
+  readonly isolated: ReadonlyMap<string, readonly Isolated[]>;
+  /** Files that were replaced or removed, relative to the served folder. */
+  readonly changed: readonly string[];
+  /** The memory could not be compacted. Nothing is lost; it is tried again after the next step. */
+  readonly warning: ApplyError | undefined;
+}
+
+/** Which of its acts a failure belongs to; `record` is the memory's. */
+export type Act = "render" | "stage" | "verify" | "record" | "swap";
+
+/** A step, or a repair, that failed: who, in which act, at which file, why, and whether trying again may help. */
+export class ApplyError extends Error {
+  /** The sink's name, or `agent`. */
+  readonly sink: string;
+  readonly act: Act;
+  /** Relative to the served folder, if one file is to blame. */
+  readonly path: string | undefined;
+  readonly errno: string | undefined;
+  /** A full disk or too many open files may pass; what a sink or its consumer refuses will be refused again. */
+  readonly retryable: boolean;
+
+  constructor(what: string, where: { sink: string; act: Act; path?: string | undefined }, cause: unknown) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    super(`${what}: ${where.sink}: ${where.act}${where.path === undefined ? "" : ` ${where.path}`}: ${why}`, { cause });
+    this.name = "ApplyError";
+    this.sink = where.sink;
+    this.act = where.act;
+    this.path = where.path;
+    this.errno = errnoOf(cause);
+    this.retryable = this.errno !== undefined && passing.has(this.errno);
+  }
+}
+
+// The environment's faults, which an operator or time may end. ENOENT: a folder of ours was taken away; it is made again.
+const passing = new Set(
+  "ENOSPC EDQUOT EMFILE ENFILE ENOMEM EAGAIN EINTR EBUSY EIO EROFS ENOENT EACCES EPERM ENOTDIR EISDIR".split(" "),
+);
+
+export interface Started {
+  readonly ground: Ground;
+  /** Why the memory starts at `origin`, if it had to. */
+  readonly warning: string | undefined;
+  /** What the first repair did; undefined if the memory is at `origin`: nothing is known, so nothing is touched. */
+  readonly repaired: Applied | undefined;
+  /** The first repair failed: the node serves what it has, and {@link repair} is to be tried again. */
+  readonly fault: ApplyError | undefined;
+}
+
+/**
+ * Reads the memory back and makes the live files agree with it, finishing what was begun before a crash.
+ * @throws Error if the state folder cannot be read or written at all.
+ */
+export async function start(options: {
+  readonly disk: Disk;
+  /** The state folder. */
+  readonly state: string;
+  readonly sinks: (disk: Disk, served: string) => readonly Sink[];
+  readonly gids: ReadonlyMap<string, number>;
+}): Promise<Started> {
+  const { disk, gids } = options;
+  const folders = foldersIn(options.state);
+  await disk.folder(options.state, 0o755);
+  await prepareFolders(disk, folders);
+  const { memory, warning } = await recall(disk, folders);
+  const ground = { disk, folders, memory, gids, sinks: options.sinks(disk, folders.served) };
+  try {
+    return { ground, warning, repaired: await repair(ground), fault: undefined };
+  } catch (error) {
+    if (!(error instanceof ApplyError)) throw error;
+    return { ground, warning, repaired: undefined, fault: error };
+  }
+}
+
+/** Makes a step true. @throws ApplyError; `memory.unfinished` then says whether {@link repair} has to finish it. */
+export async function apply(ground: Ground, step: Step): Promise<Applied> {
+  const { memory, sinks } = ground;
+  const what = `apply ${showPosition(step.to)}`;
+  if (memory.unfinished)
+    throw new Error(`${what}: ${showPosition(memory.unfinished.to)} is not finished, repair it first`);
+  const work = new Work(ground, what);
+  try {
+    for (const sink of sinks) await work.add(sink, () => sink.render(memory.copy, step));
+    await work.stage();
+    await work.verify();
+    await named(what, { sink: "agent", act: "record" }, () => memory.begin(step));
+  } catch (error) {
+    await work.drop();
+    throw error;
+  }
+  return finish(ground, work);
+}
+
+/**
+ * Compares the live files with the memory and repairs what differs; finishes a step that was begun. For the start, for
+ * retries, and for the drift timer. Undefined if the memory is at `origin`.
+ * @throws ApplyError.
+ */
+export async function repair(ground: Ground): Promise<Applied | undefined> {
+  const { disk, folders, memory, sinks } = ground;
+  if (samePosition(memory.copy.at, origin) && !memory.unfinished) return undefined;
+  const work = new Work(ground, `repair at ${showPosition(memory.copy.at)}`);
+  try {
+    // An earlier try may have left files in the stage, and somebody else may have taken a folder away.
+    await named(work.what, { sink: "agent", act: "stage" }, () => prepareFolders(disk, folders));
+    for (const sink of sinks) await work.add(sink, () => sink.repair(memory.copy));
+    await work.stage();
+    await work.verify();
+  } catch (error) {
+    await work.drop();
+    throw error;
+  }
+  return finish(ground, work);
+}
+
+async function finish({ memory }: Ground, work: Work): Promise<Applied> {
+  await work.swap();
+  const record = { sink: "agent", act: "record" } as const;
+  if (memory.unfinished) await named(work.what, record, () => memory.done());
+  let warning: ApplyError | undefined;
+  if (memory.bulky) {
+    try {
+      await named("compact the memory", record, () => memory.compact());
+    } catch (error) {
+      if (!(error instanceof ApplyError)) throw error;
+      warning = error;
+    }
+  }
+  return { at: memory.at, isolated: work.isolated(), changed: work.changed, warning };
+}
+
+/** One write of one sink, and where its new content lies until the swap. */
+interface Item {
+  readonly sink: string;
+  readonly write: Write;
+  readonly staged: string | undefined;
+}
+
+/** The files of one step or repair, from rendering to swap. */
+class Work {
+  readonly what: string;
+  readonly changed: string[] = [];
+  readonly #ground: Ground;
+  readonly #renderings: { readonly sink: Sink; readonly rendering: Rendering; readonly items: Item[] }[] = [];
+  #count = 0;
+
+  constructor(ground: Ground, what: string) {
+    this.#ground = ground;
+    this.what = what;
+  }
+
+  isolated(): Map<string, readonly Isolated[]> {
+    return new Map(this.#renderings.map(({ sink, rendering }) => [sink.name, rendering.isolated]));
+  }
+
+  async add(sink: Sink, render: () => Promise<Rendering>): Promise<void> {
+    const rendering = await named(this.what, { sink: sink.name, act: "render" }, render);
+    const items = rendering.writes.map((write): Item => {
+      const staged = join(this.#ground.folders.stage, `${this.#count++}.${basename(write.path)}`);
+      return { sink: sink.name, write, staged: write.bytes && staged };
+    });
+    this.#renderings.push({ sink, rendering, items });
+  }
+
+  async stage(): Promise<void> {
+    const { disk, folders, gids } = this.#ground;
+    const made = new Set<string>();
+    for (const { sink, write, staged } of this.#items()) {
+      const { path, bytes, mode, group } = write;
+      const folder = dirname(join(folders.served, path));
+      await named(this.what, { sink, act: "stage", path }, async () => {
+        if (!made.has(folder)) await disk.folder(folder, 0o755);
+        made.add(folder);
+        if (staged === undefined || !bytes) return;
+        await disk.create(staged, bytes, group === undefined ? { mode } : { mode, gid: gids.get(group) ?? 0 });
+      });
+    }
+  }
+
+  async verify(): Promise<void> {
+    for (const { sink, rendering, items } of this.#renderings) {
+      const staged = new Map(items.flatMap((item) => (item.staged ? [[item.write.path, item.staged]] : [])));
+      await named(this.what, { sink: sink.name, act: "verify" }, () => sink.verify(rendering, staged));
+    }
+  }
+
+  async swap(): Promise<void> {
+    const { disk, folders } = this.#ground;
+    for (const phase of phases) {
+      const unsynced = new Map<string, Item>();
+      for (const item of this.#items().filter(({ write }) => write.phase === phase)) {
+        const { sink, write, staged } = item;
+        const { path } = write;
+        const live = join(folders.served, path);
+        await named(this.what, { sink, act: "swap", path }, async () => {
+          // An index and its data: a power cut must not keep the second change and lose the first.
+          if ([...unsynced.keys()].some((other) => areRelated(path, other))) await this.#sync(unsynced);
+          if (staged === undefined) await disk.remove(live);
+          else await disk.rename(staged, live);
+        });
+        unsynced.set(path, item);
+        this.changed.push(path);
+      }
+      await this.#sync(unsynced);
+    }
+    for (const { sink, rendering } of this.#renderings) sink.settled(rendering);
+  }
+
+  /** Takes back what was staged, as far as it goes: the next start empties the stage. */
+  async drop(): Promise<void> {
+    for (const { staged } of this.#items()) {
+      if (staged !== undefined) await this.#ground.disk.remove(staged).catch(() => undefined);
+    }
+  }
+
+  #items(): readonly Item[] {
+    return this.#renderings.flatMap(({ items }) => items);
+  }
+
+  async #sync(unsynced: Map<string, Item>): Promise<void> {
+    const folders = new Map([...unsynced].map(([path, item]) => [dirname(path), item]));
+    for (const [folder, { sink }] of folders) {
+      const live = join(this.#ground.folders.served, folder);
+      await named(this.what, { sink, act: "swap", path: folder }, () => this.#ground.disk.sync(live));
+    }
+    unsynced.clear();
+  }
+}
+
+/** `passwd.cache` and `passwd.cache.ixuid`. No user's name holds a dot, so key files never are. */
+function areRelated(a: string, b: string): boolean {
+  return a === b || a.startsWith(`${b}.`) || b.startsWith(`${a}.`);
+}
+
+async function named<T>(
+  what: string,
+  where: { sink: string; act: Act; path?: string },
+  act: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await act();
+  } catch (cause) {
+    if (cause instanceof ApplyError) throw cause;
+    throw new ApplyError(what, where, cause);
+  }
+}

@@ -1,0 +1,52 @@
+import { chmod, mkdir, mkdtempDisposable, readdir, stat, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { errnoOf, realDisk } from "./disk.ts";
+
+const temporary = () => mkdtempDisposable(join(tmpdir(), "rollcall-disk-"));
+
+test("creates with its final mode, replaces a leftover, appends, cuts, renames, removes", async () => {
+  await using folder = await temporary();
+  const path = join(folder.path, "file");
+  await writeFile(path, "left over");
+  await realDisk.create(path, Buffer.from("abc"), { mode: 0o640, gid: process.getgid?.() ?? 0 });
+  await realDisk.append(path, Buffer.from("def"));
+  await realDisk.cut(path, 5);
+  await realDisk.rename(path, `${path}2`);
+  await realDisk.sync(folder.path);
+  expect(await realDisk.read(`${path}2`)).toMatchObject({ bytes: Buffer.from("abcde"), mode: 0o640 });
+  await realDisk.remove(`${path}2`);
+  await realDisk.remove(`${path}2`);
+  expect(await readdir(folder.path)).toEqual([]);
+});
+
+test("makes folders with their parents, and mends a mode", async () => {
+  await using folder = await temporary();
+  const path = join(folder.path, "a/b");
+  await realDisk.folder(path, 0o700);
+  await chmod(path, 0o777);
+  await realDisk.folder(path, 0o700);
+  expect((await stat(path)).mode & 0o777).toBe(0o700);
+  expect((await stat(join(folder.path, "a"))).mode & 0o777).toBe(0o755);
+});
+
+test("reads no symlink, and lists no folder", async () => {
+  await using folder = await temporary();
+  await symlink("/etc/hostname", join(folder.path, "link"));
+  await mkdir(join(folder.path, "folder"));
+  expect(await realDisk.read(join(folder.path, "link"))).toBeUndefined();
+  expect(await realDisk.read(join(folder.path, "none"))).toBeUndefined();
+  expect(await realDisk.read(join(folder.path, "folder"))).toBeUndefined();
+  expect(await realDisk.list(folder.path)).toEqual(["link"]);
+  expect(await realDisk.list(join(folder.path, "none"))).toEqual([]);
+});
+
+test("errors say what was done, to which file, and why", async () => {
+  await using folder = await temporary();
+  const error: unknown = await realDisk
+    .rename(join(folder.path, "none"), join(folder.path, "x"))
+    .catch((e: unknown) => e);
+  expect(String(error)).toBe(`Error: replace ${folder.path}/x: ENOENT`);
+  expect(errnoOf(error)).toBe("ENOENT");
+});

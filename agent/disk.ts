@@ -1,0 +1,164 @@
+/**
+ * The few things that the agent asks of a file system, each durable when it returns and each one short, fixed sequence of
+ * system calls. Tests put another Disk in its place and kill it at every call.
+ *
+ * A new content never appears under its final name but by `rename`, after its own fsync; a rename or a removal is
+ * durable after `sync` of the folder, and not before.
+ */
+
+import { constants } from "node:fs";
+import { chmod, type FileHandle, lstat, mkdir, open, readdir, rename, unlink } from "node:fs/promises";
+import { dirname } from "node:path";
+
+/** A regular file as it lies on the disk. */
+export interface Found {
+  readonly bytes: Buffer;
+  /** Permission bits only. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** Modification time in whole seconds, as libnss-cache compares it. */
+  readonly mtime: number;
+}
+
+/** How a new file is to be held. The owner is the agent itself. */
+export interface Holding {
+  readonly mode: number;
+  /** Owning group; the agent's own if absent. */
+  readonly gid?: number;
+}
+
+export interface Disk {
+  /** The regular file at a path; undefined if nothing, or something else (a symlink, a pipe), is there. */
+  read(path: string): Promise<Found | undefined>;
+  /** The sorted names of all that lies in a folder, less its folders; none if the folder is missing. */
+  list(folder: string): Promise<string[]>;
+  /** Makes a folder and its missing parents, durably, and gives it this mode. */
+  folder(path: string, mode: number): Promise<void>;
+  /** Writes a new file and syncs its content; replaces a leftover of the same name. */
+  create(path: string, bytes: Uint8Array, holding: Holding): Promise<void>;
+  /** Adds bytes at the end of a file and syncs them. */
+  append(path: string, bytes: Uint8Array): Promise<void>;
+  /** Cuts a file to a length and syncs it. */
+  cut(path: string, length: number): Promise<void>;
+  rename(from: string, to: string): Promise<void>;
+  /** Removes a file; one that is not there is no error. */
+  remove(path: string): Promise<void>;
+  /** Makes a folder's renames and removals durable. */
+  sync(folder: string): Promise<void>;
+}
+
+/** The machine's own file system. */
+export const realDisk: Disk = {
+  read: (path) => worded(`read ${path}`, () => readRegular(path)),
+  list: (folder) => worded(`list ${folder}`, () => namesIn(folder)),
+  folder: (path, mode) => worded(`make folder ${path}`, () => makeFolder(path, mode)),
+  create: (path, bytes, holding) => worded(`write ${path}`, () => writeNew(path, bytes, holding)),
+  append: (path, bytes) =>
+    worded(`append to ${path}`, () =>
+      within(path, constants.O_WRONLY | constants.O_APPEND, async (file) => {
+        await writeAll(file, bytes);
+        await file.sync();
+      }),
+    ),
+  cut: (path, length) =>
+    worded(`cut ${path}`, () =>
+      within(path, constants.O_WRONLY, async (file) => {
+        await file.truncate(length);
+        await file.sync();
+      }),
+    ),
+  rename: (from, to) => worded(`replace ${to}`, () => rename(from, to)),
+  remove: (path) => worded(`remove ${path}`, () => unless("ENOENT", unlink(path))),
+  sync: (folder) => worded(`sync ${folder}`, () => syncFolder(folder)),
+};
+
+/** The errno at the bottom of an error's causes: `ENOSPC`; undefined if no system call failed. */
+export function errnoOf(error: unknown): string | undefined {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    if ("code" in at && typeof at.code === "string" && "errno" in at) return at.code;
+  }
+  return undefined;
+}
+
+async function worded<T>(what: string, act: () => Promise<T>): Promise<T> {
+  try {
+    return await act();
+  } catch (cause) {
+    const why = errnoOf(cause) ?? (cause instanceof Error ? cause.message : String(cause));
+    throw new Error(`${what}: ${why}`, { cause });
+  }
+}
+
+async function readRegular(path: string): Promise<Found | undefined> {
+  // Never through a symlink and never blocking on a pipe: what is not a plain file is not ours.
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+  const file = await unless("ENOENT", unless("ELOOP", unless("ENXIO", open(path, flags))));
+  if (!file) return undefined;
+  try {
+    const found = await file.stat();
+    if (!found.isFile()) return undefined;
+    const { mode, uid, gid, mtimeMs } = found;
+    return { bytes: await file.readFile(), mode: mode & 0o7777, uid, gid, mtime: Math.floor(mtimeMs / 1000) };
+  } finally {
+    await file.close();
+  }
+}
+
+async function namesIn(folder: string): Promise<string[]> {
+  const entries = (await unless("ENOENT", readdir(folder, { withFileTypes: true }))) ?? [];
+  return entries
+    .filter((entry) => !entry.isDirectory())
+    .map(({ name }) => name)
+    .sort();
+}
+
+async function makeFolder(path: string, mode: number): Promise<void> {
+  const found = await unless("ENOENT", lstat(path));
+  if (found && !found.isDirectory()) throw new Error("something that is not a folder is there");
+  if (!found) {
+    const parent = dirname(path);
+    if (!(await unless("ENOENT", lstat(parent)))) await makeFolder(parent, 0o755);
+    await mkdir(path, mode);
+    await syncFolder(parent);
+  }
+  if (!found || (found.mode & 0o7777) !== mode) await chmod(path, mode);
+}
+
+async function writeNew(path: string, bytes: Uint8Array, { mode, gid }: Holding): Promise<void> {
+  await unless("ENOENT", unlink(path));
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+  // 0600 until its owner is right: nobody else ever opens a half-made file.
+  await within(path, flags, async (file) => {
+    if (gid !== undefined) await file.chown(process.geteuid?.() ?? 0, gid);
+    await file.chmod(mode);
+    await writeAll(file, bytes);
+    await file.sync();
+  });
+}
+
+async function within(path: string, flags: number, act: (file: FileHandle) => Promise<void>): Promise<void> {
+  const file = await open(path, flags, 0o600);
+  try {
+    await act(file);
+  } finally {
+    await file.close();
+  }
+}
+
+async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let at = 0; at < bytes.length; ) at += (await file.write(bytes, at)).bytesWritten;
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  await within(folder, constants.O_RDONLY | constants.O_DIRECTORY, (file) => file.sync());
+}
+
+async function unless<T>(code: string, act: Promise<T>): Promise<T | undefined> {
+  try {
+    return await act;
+  } catch (error) {
+    if (errnoOf(error) === code) return undefined;
+    throw error;
+  }
+}

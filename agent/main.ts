@@ -1,0 +1,99 @@
+/** rollcall-agent: wires the agent together on a real disk, clock and network, and stops cleanly when it is told to. */
+
+import { randomUUID } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { join as path } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { pino } from "pino";
+import { Refusal } from "../identity/refusal.ts";
+import packageJson from "../package.json" with { type: "json" };
+import { start } from "./apply.ts";
+import { attempts } from "./attempts.ts";
+import type { Clock } from "./clock.ts";
+import { realDisk } from "./disk.ts";
+import { follow } from "./follow.ts";
+import { placeLinks } from "./links.ts";
+import { join } from "./membership.ts";
+import { type Options, readOptions, usage } from "./options.ts";
+import { Replica } from "./replica.ts";
+import { nssSink } from "./sinks/nss/sink.ts";
+import { sshSink } from "./sinks/ssh.ts";
+
+const clock: Clock = {
+  now: Date.now,
+  sleep: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => undefined),
+  random: Math.random,
+};
+
+async function main(options: Options): Promise<void> {
+  const log = pino({ base: null }, pino.destination({ fd: 2, sync: true }));
+  const stopping = new AbortController();
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stopping.abort());
+  const { signal } = stopping;
+
+  const { ground, warning, repaired, fault } = await start({
+    disk: realDisk,
+    state: options.state,
+    sinks: (disk, served) => [nssSink(disk, served), sshSink(disk, served)],
+    gids: await groupIds(options.etc),
+  });
+  const replica = new Replica(ground);
+  if (warning !== undefined) log.error({ reason: warning }, "the memory starts anew");
+  if (repaired && repaired.changed.length > 0) log.warn({ files: repaired.changed }, "files were repaired");
+  await placeLinks(options.etc, ground.folders.served);
+
+  const caPem = await readFile(options.ca, "utf8");
+  const server = { address: options.server, caPem };
+  const shared = { disk: realDisk, folders: ground.folders, server, clock, log, signal };
+  const membership = await join(shared, options.node, options.joinTokenFile);
+  if (fault) await repairUntilWhole(replica, log, signal);
+  const following = follow({
+    replica,
+    connect: () => membership.connect(),
+    clock,
+    log,
+    signal,
+    software: `rollcall-agent ${packageJson.version}`,
+    instance: randomUUID(),
+  });
+  await Promise.all([following, membership.keep()]);
+  log.info("stopped");
+}
+
+/** Nothing is said to the control plane before the files are what the memory says: a Hello is a claim. */
+async function repairUntilWhole(replica: Replica, log: pino.Logger, signal: AbortSignal): Promise<void> {
+  for await (const _ of attempts(clock, signal)) {
+    try {
+      return await replica.repair();
+    } catch (err) {
+      log.error({ err }, "repairing files failed");
+    }
+  }
+}
+
+/** Ids of the groups that own files, from the node's own group(5). */
+async function groupIds(etc: string): Promise<Map<string, number>> {
+  const text = await readFile(path(etc, "group"), "utf8").catch(() => "");
+  const lines = text.split("\n").map((line) => line.split(":"));
+  return new Map(lines.flatMap(([name, , gid]) => (name === "shadow" && gid ? [[name, Number(gid)]] : [])));
+}
+
+try {
+  const options = readOptions(process.argv.slice(2));
+  if (options === "help") process.stdout.write(usage);
+  else await main(options);
+} catch (err) {
+  if (err instanceof Refusal) {
+    process.stderr.write(`rollcall-agent: ${err.message}\n\n${usage}`);
+    process.exitCode = 2;
+  } else {
+    process.stderr.write(`rollcall-agent: ${describe(err)}\n`);
+    process.exitCode = 1;
+  }
+}
+
+/** An error with everything that led to it, in one line. */
+function describe(err: unknown): string {
+  if (!(err instanceof Error)) return String(err);
+  return err.cause === undefined ? err.message : `${err.message}: ${describe(err.cause)}`;
+}

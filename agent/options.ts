@@ -1,0 +1,61 @@
+/** How rollcall-agent is started. */
+
+import { hostname } from "node:os";
+import { parseArgs } from "node:util";
+import { quote, refuse } from "../identity/refusal.ts";
+
+export interface Options {
+  /** `host:port` of the control plane's node port. */
+  readonly server: string;
+  /** PEM file of the control plane's authority. */
+  readonly ca: string;
+  /** File that holds a join token; read only while the node has no certificate. */
+  readonly joinTokenFile: string | undefined;
+  /** The agent's own folder. */
+  readonly state: string;
+  /** Where the links that readers use are placed. */
+  readonly etc: string;
+  /** What the node is called. */
+  readonly node: string;
+}
+
+export const usage = `usage: rollcall-agent --server HOST:PORT --ca FILE [--join-token-file FILE] [--state DIR] [--etc DIR] [--node NAME]
+
+  --server HOST:PORT      node port of the control plane
+  --ca FILE               its certificate authority, PEM (ca.pem of the control plane)
+  --join-token-file FILE  a join token; needed until the node has enrolled
+  --state DIR             the agent's own folder (default /var/lib/rollcall)
+  --etc DIR               where the links that readers use are placed (default /etc)
+  --node NAME             the node's name in its cluster (default: this host's name)
+`;
+
+const flags = {
+  server: { type: "string" },
+  ca: { type: "string" },
+  "join-token-file": { type: "string" },
+  state: { type: "string", default: "/var/lib/rollcall" },
+  etc: { type: "string", default: "/etc" },
+  node: { type: "string" },
+  help: { type: "boolean", short: "h" },
+} as const;
+
+/** Reads the command line; "help" if that is what was asked. @throws Refusal `invalid`, with the flag and the rule. */
+export function readOptions(argv: readonly string[]): Options | "help" {
+  const { values } = parse(argv);
+  if (values.help) return "help";
+  const server = values.server ?? refuse("invalid", "--server HOST:PORT is needed");
+  if (!/^(\[[0-9a-fA-F:.]+\]|[^:[\]]+):[0-9]{1,5}$/.test(server)) {
+    refuse("invalid", `--server ${quote(server)} is not HOST:PORT`);
+  }
+  const ca = values.ca ?? refuse("invalid", "--ca FILE is needed");
+  const node = values.node ?? hostname().split(".", 1)[0]?.toLowerCase() ?? "";
+  return { server, ca, joinTokenFile: values["join-token-file"], state: values.state, etc: values.etc, node };
+}
+
+function parse(argv: readonly string[]) {
+  try {
+    return parseArgs({ args: [...argv], options: flags, allowPositionals: false });
+  } catch (cause) {
+    return refuse("invalid", cause instanceof Error ? cause.message : String(cause));
+  }
+}

@@ -1,0 +1,139 @@
+/** A real rollcall-server on free ports of loopback, with clients for its API and its SCIM endpoint. */
+
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { Agent, request } from "node:https";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Client, createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import type { DescService } from "@bufbuild/protobuf";
+import { TokenService } from "../../proto/gen/rollcall/v1/token_pb.ts";
+import type { Role } from "../../identity/scope.ts";
+import { printRole } from "../../proto/wire.ts";
+import { type Started, startBin } from "./started.ts";
+
+export interface Urls {
+  readonly public: string;
+  readonly nodes: string;
+}
+
+export interface ScimAnswer {
+  readonly status: number;
+  readonly body: Record<string, unknown>;
+}
+
+export class ControlPlane implements AsyncDisposable {
+  readonly data: string;
+  readonly #owned: boolean;
+  #process: Started | undefined;
+  #urls: Urls | undefined;
+  #scim: { token: string; base: string } | undefined;
+
+  private constructor(data: string, owned: boolean) {
+    this.data = data;
+    this.#owned = owned;
+  }
+
+  /** Starts one on a folder of its own, or on a given one, which is then kept. */
+  static async start(data?: string): Promise<ControlPlane> {
+    const plane = new ControlPlane(data ?? (await mkdtemp(join(tmpdir(), "rollcall-server-"))), data === undefined);
+    await plane.up();
+    return plane;
+  }
+
+  get process(): Started {
+    if (!this.#process) throw new Error("the server is down");
+    return this.#process;
+  }
+
+  get urls(): Urls {
+    if (!this.#urls) throw new Error("the server was never up");
+    return this.#urls;
+  }
+
+  get caFile(): string {
+    return join(this.data, "ca.pem");
+  }
+
+  /** Starts it again on the same folder and the same ports. */
+  async up(): Promise<void> {
+    const [listen, nodeListen] = this.#urls
+      ? [new URL(this.#urls.public).host, this.#urls.nodes]
+      : ["127.0.0.1:0", "127.0.0.1:0"];
+    this.#process = startBin("rollcall-server", ["--data", this.data, "--listen", listen, "--node-listen", nodeListen]);
+    await this.#process.says(/^ready$/m);
+    const [, address = ""] = await this.#process.says(/^public +(\S+)$/m);
+    const [, nodes = ""] = await this.#process.says(/^nodes +(\S+)$/m);
+    this.#urls = { public: address, nodes };
+  }
+
+  async down(signal: NodeJS.Signals = "SIGTERM"): Promise<number | undefined> {
+    return this.process.end(signal);
+  }
+
+  async adminToken(): Promise<string> {
+    return (await readFile(join(this.data, "admin-token"), "utf8")).trim();
+  }
+
+  /** A client of one of the operator's services. */
+  async client<S extends DescService>(service: S): Promise<Client<S>> {
+    const token = await this.adminToken();
+    const transport = createGrpcTransport({
+      baseUrl: this.urls.public,
+      nodeOptions: { ca: await readFile(this.caFile) },
+      interceptors: [
+        (next) => (call) => {
+          call.header.set("authorization", `Bearer ${token}`);
+          return next(call);
+        },
+      ],
+    });
+    return createClient(service, transport);
+  }
+
+  async joinToken(role: Role): Promise<string> {
+    const tokens = await this.client(TokenService);
+    return (await tokens.createJoinToken({ role: printRole(role) })).token;
+  }
+
+  /** Sends one SCIM request, as the connection `okta`. */
+  async scim(method: string, path: string, body?: unknown): Promise<ScimAnswer> {
+    this.#scim ??= await this.#scimToken();
+    const { token, base } = this.#scim;
+    return send(method, `${base}${path}`, await readFile(this.caFile), token, body);
+  }
+
+  async #scimToken(): Promise<{ token: string; base: string }> {
+    const tokens = await this.client(TokenService);
+    const { token, baseUrl } = await tokens.createScimToken({ name: "okta" });
+    return { token, base: baseUrl };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#process?.[Symbol.asyncDispose]();
+    if (this.#owned) await rm(this.data, { recursive: true, force: true });
+  }
+}
+
+/** One HTTPS request with a JSON body, and its JSON answer. */
+export async function send(method: string, url: string, ca: Buffer, token: string, body: unknown): Promise<ScimAnswer> {
+  const text = body === undefined ? undefined : JSON.stringify(body);
+  return new Promise((resolve, reject) => {
+    const agent = new Agent({ ca, keepAlive: false });
+    const headers = { authorization: `Bearer ${token}`, ...(text ? { "content-type": "application/scim+json" } : {}) };
+    const call = request(url, { method, agent, headers }, (response) => {
+      let answer = "";
+      response.setEncoding("utf8");
+      response.on("data", (chunk: string) => {
+        answer += chunk;
+      });
+      response.on("error", reject);
+      response.on("end", () => {
+        const parsed = answer === "" ? {} : (JSON.parse(answer) as Record<string, unknown>);
+        resolve({ status: response.statusCode ?? 0, body: parsed });
+      });
+    });
+    call.on("error", reject);
+    call.end(text);
+  });
+}

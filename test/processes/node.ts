@@ -1,0 +1,95 @@
+/** A real rollcall-agent process on this machine, with its own state and etc folders, behind a wire that can be cut. */
+
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Role } from "../../identity/scope.ts";
+import type { ControlPlane } from "./control-plane.ts";
+import { Link } from "./link.ts";
+import { type Started, startBin } from "./started.ts";
+
+export class AgentNode implements AsyncDisposable {
+  readonly name: string;
+  readonly folder: string;
+  readonly link: Link;
+  readonly #plane: ControlPlane;
+  #process: Started | undefined;
+
+  private constructor(name: string, folder: string, link: Link, plane: ControlPlane) {
+    this.name = name;
+    this.folder = folder;
+    this.link = link;
+    this.#plane = plane;
+  }
+
+  /** Makes a node, enrols it with a join token of its own, and starts it. */
+  static async join(plane: ControlPlane, name: string, role: Role): Promise<AgentNode> {
+    const folder = await mkdtemp(join(tmpdir(), `rollcall-${name}-`));
+    const target = () => {
+      const { hostname, port } = new URL(`https://${plane.urls.nodes}`);
+      return { host: hostname, port: Number(port) };
+    };
+    const node = new AgentNode(name, folder, await Link.open(target), plane);
+    await mkdir(join(folder, "etc"));
+    await writeFile(join(folder, "join-token"), await plane.joinToken(role), { mode: 0o600 });
+    node.start();
+    await node.process.says(/"msg":"connected"/);
+    return node;
+  }
+
+  get process(): Started {
+    if (!this.#process) throw new Error(`${this.name} was never started`);
+    return this.#process;
+  }
+
+  get etc(): string {
+    return join(this.folder, "etc");
+  }
+
+  get state(): string {
+    return join(this.folder, "state");
+  }
+
+  start(env: NodeJS.ProcessEnv = {}): void {
+    const PATH = `${join(this.folder, "bin")}:${process.env["PATH"]}`;
+    this.#process = startBin("rollcall-agent", this.args(), { PATH, ...env });
+  }
+
+  args(): string[] {
+    const { folder, name, link } = this;
+    return [
+      ...["--server", link.address, "--ca", this.#plane.caFile, "--join-token-file", join(folder, "join-token")],
+      ...["--state", join(folder, "state"), "--etc", join(folder, "etc"), "--node", name],
+    ];
+  }
+
+  async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<number | undefined> {
+    return this.process.end(signal);
+  }
+
+  /** Puts a program before the real one of that name, for this node alone; undefined gives the real one back. */
+  async shadowProgram(name: string, script: string | undefined): Promise<void> {
+    const path = join(this.folder, "bin", name);
+    await mkdir(join(this.folder, "bin"), { recursive: true });
+    if (script === undefined) await rm(path);
+    else await writeFile(path, script, { mode: 0o755 });
+  }
+
+  /** Names of the people that its passwd.cache holds, through the link that readers use. */
+  async people(): Promise<string[]> {
+    const text = await readFile(join(this.etc, "passwd.cache"), "utf8").catch(() => "");
+    const lines = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+    return lines.map((line) => line.split(":", 1)[0] ?? "").filter((name) => name !== "rollcall.end").sort();
+  }
+
+  /** Names of the people who have keys on it. */
+  async keys(): Promise<string[]> {
+    return (await readdir(join(this.etc, "ssh/authorized_keys.d")).catch(() => [])).sort();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#process?.[Symbol.asyncDispose]();
+    await this.link[Symbol.asyncDispose]();
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
