@@ -1,0 +1,326 @@
+/**
+ * Mirrors people and groups into passwd, shadow and group files for libnss-cache. A step patches what is live (kept in
+ * memory, copied before it is changed); at start, after a crash and after a foreign edit the live files are read back and
+ * compared with the copy. `slots.ts` says why any mix of two neighbouring versions is safe to read.
+ *
+ * Invariants: a user has exactly one passwd and one shadow record, and a private group if its gid is its uid; a group
+ * lists members that exist; what cannot be served so is isolated, by name, and keeps nobody else back.
+ */
+
+import { join } from "node:path";
+import type { Copy, Step } from "../../../identity/copy.ts";
+import type { Gid, Uid } from "../../../identity/id.ts";
+import type { Name } from "../../../identity/name.ts";
+import { type Position, samePosition } from "../../../identity/position.ts";
+import { keyOf, type Resource, type ResourceKey } from "../../../identity/resource.ts";
+import type { Disk } from "../../disk.ts";
+import type { Isolated, Rendering, Sink, Write } from "../../sink.ts";
+import { Membership } from "./membership.ts";
+import { checkStructure, lookUp, type MapName } from "./reader.ts";
+import { groupLine, longestLine, passwdLine, shadowLine } from "./record.ts";
+import {
+  changeTable,
+  indexOf,
+  type Lines,
+  layTable,
+  pathOf,
+  readTable,
+  type Shape,
+  shapes,
+  type Table,
+  writesOf,
+} from "./table.ts";
+
+/** @param served the agent's served folder; this sink's files are in `nss/` below it. */
+export function nssSink(disk: Disk, served: string): Sink {
+  return new NssSink(disk, served);
+}
+
+/** What is live, and for which position. */
+interface State {
+  readonly at: Position;
+  readonly tables: Readonly<Record<MapName, Table>>;
+  readonly membership: Membership;
+  readonly isolated: ReadonlyMap<Gid, readonly Isolated[]>;
+}
+
+/** What a rendering means: what to check of it, and what to remember once it is live. */
+interface Plan {
+  readonly lines: Readonly<Record<MapName, Lines>>;
+  readonly tables: Readonly<Record<MapName, Table>>;
+  readonly settle: () => State;
+}
+
+const maps: readonly MapName[] = ["shadow", "passwd", "group"];
+
+class NssSink implements Sink {
+  readonly name = "nss";
+  readonly #disk: Disk;
+  readonly #served: string;
+  #live: State | undefined;
+  readonly #plans = new WeakMap<Rendering, Plan>();
+
+  constructor(disk: Disk, served: string) {
+    this.#disk = disk;
+    this.#served = served;
+  }
+
+  async render(copy: Copy, step: Step): Promise<Rendering> {
+    const live = this.#live;
+    // Nothing live is known at the first step of a node, or it belongs to another position: compare, do not assume.
+    if (!live || !samePosition(live.at, copy.at)) return this.#reconcile(new View(copy, step.edits), step.to);
+    const view = new View(copy, step.edits);
+    const { lines, isolated } = linesOfStep(view, live, step);
+    const tables = eachMap((map) => changeTable(shapes[map], live.tables[map], lines[map]));
+    const writes = maps.flatMap((map) => (tables[map] === live.tables[map] ? [] : writesOf(shapes[map], tables[map])));
+    const settle = () => {
+      live.membership.take(step);
+      return { at: step.to, tables, membership: live.membership, isolated };
+    };
+    return this.#planned(writes, isolated, { lines, tables, settle });
+  }
+
+  async verify(rendering: Rendering, staged: ReadonlyMap<string, string>): Promise<void> {
+    const plan = this.#planOf(rendering);
+    const bytesOf = async (path: string): Promise<Buffer | undefined> => {
+      const at = staged.get(path);
+      const bytes = at === undefined ? undefined : (await this.#disk.read(at))?.bytes;
+      const meant = rendering.writes.find((write) => write.path === path && write.bytes)?.bytes;
+      if (meant && !bytes?.equals(meant)) throw new Error(`the staged ${path} is not what was rendered`);
+      return bytes;
+    };
+    for (const map of maps) {
+      const shape = shapes[map];
+      // An index that is repaired alone is read against the live data, which the plan holds.
+      const data = (await bytesOf(pathOf(shape))) ?? plan.tables[map].slots.bytes;
+      const indexes = [];
+      for (const indexed of shape.indexes) {
+        const index = (await bytesOf(pathOf(shape, indexed.name))) ?? indexOf(plan.tables[map], indexed.name);
+        indexes.push({ ...indexed, index });
+      }
+      if (!rendering.writes.some(({ path }) => path.startsWith(pathOf(shape)))) continue;
+      checkStructure(map, data, indexes);
+      checkLines(shape, plan.lines[map], data, indexes);
+    }
+  }
+
+  settled(rendering: Rendering): void {
+    this.#live = this.#planOf(rendering).settle();
+  }
+
+  async repair(copy: Copy): Promise<Rendering> {
+    return this.#reconcile(new View(copy, []), copy.at);
+  }
+
+  /** Renders what makes the live files, whatever they are, serve a view of the copy. */
+  async #reconcile(view: View, at: Position): Promise<Rendering> {
+    const membership = new Membership(view.resources());
+    const { lines, isolated } = linesOfAll(view, membership);
+    const writes: Write[] = [];
+    const tables: Partial<Record<MapName, Table>> = {};
+    for (const map of maps) {
+      const mended = await this.#mend(shapes[map], lines[map]);
+      tables[map] = mended.table;
+      writes.push(...mended.writes);
+    }
+    const done = eachMap((map) => tables[map] ?? layTable(shapes[map], lines[map], 0));
+    const settle = () => ({ at, tables: done, membership, isolated });
+    return this.#planned(writes, isolated, { lines, tables: done, settle });
+  }
+
+  async #mend(shape: Shape, wanted: Lines): Promise<{ table: Table; writes: Write[] }> {
+    const live = await this.#disk.read(join(this.#served, pathOf(shape)));
+    const read = live && readTable(shape, live.bytes);
+    if (!read) {
+      // Not ours, so no mix with it is safe: without an index every reader scans, and any order is right. The old length is
+      // kept (within reason) for readers that hold an old index now.
+      const needed = layTable(shape, wanted, 0).slots.bytes.length;
+      const table = layTable(shape, wanted, Math.min(live?.bytes.length ?? 0, 4 * needed + 1_048_576));
+      const writes = writesOf(shape, table);
+      const removals = writes.slice(1).map((write) => ({ ...write, bytes: undefined }));
+      return { table, writes: live && live.bytes.length > 0 ? [...removals, ...writes] : writes };
+    }
+    const changes = new Map<string, string | undefined>(wanted);
+    for (const { line } of read.records) {
+      const key = shape.indexes[0].keyOf(line);
+      if (!wanted.has(key)) changes.set(key, undefined);
+    }
+    const table = changeTable(shape, read.table, changes);
+    const writes = writesOf(shape, table);
+    if (table !== read.table || live.mode !== shape.mode) return { table, writes };
+    const stale: Write[] = [];
+    for (const write of writes.slice(1)) {
+      const found = await this.#disk.read(join(this.#served, write.path));
+      const good =
+        found?.mode === write.mode && found.mtime >= live.mtime && write.bytes && found.bytes.equals(write.bytes);
+      if (!good) stale.push(write);
+    }
+    return { table, writes: stale };
+  }
+
+  #planned(writes: readonly Write[], isolated: State["isolated"], plan: Plan): Rendering {
+    const rendering = { writes, isolated: [...isolated.values()].flat() };
+    this.#plans.set(rendering, plan);
+    return rendering;
+  }
+
+  #planOf(rendering: Rendering): Plan {
+    const plan = this.#plans.get(rendering);
+    if (!plan) throw new Error("the rendering is not this sink's");
+    return plan;
+  }
+}
+
+/** What a copy holds after some edits that it has not taken. */
+class View {
+  readonly #copy: Copy;
+  readonly #edited: ReadonlyMap<ResourceKey, Resource | undefined>;
+
+  constructor(copy: Copy, edits: Step["edits"]) {
+    this.#copy = copy;
+    this.#edited = new Map(edits.map(({ key, after }) => [key, after]));
+  }
+
+  get(key: string): Resource | undefined {
+    const known = key as ResourceKey;
+    return this.#edited.has(known) ? this.#edited.get(known) : this.#copy.resources.get(known);
+  }
+
+  user(uid: number) {
+    const found = this.get(`user/${uid}`);
+    return found?.kind === "user" ? found : undefined;
+  }
+
+  group(gid: number) {
+    const found = this.get(`group/${gid}`);
+    return found?.kind === "group" ? found : undefined;
+  }
+
+  *resources(): Generator<Resource> {
+    for (const [key, resource] of this.#copy.resources) if (!this.#edited.has(key)) yield resource;
+    for (const resource of this.#edited.values()) if (resource) yield resource;
+  }
+}
+
+interface Served {
+  readonly lines: Readonly<Record<MapName, Lines>>;
+  readonly isolated: ReadonlyMap<Gid, readonly Isolated[]>;
+}
+
+/** The records that a step can change, as they will be. */
+function linesOfStep(view: View, { membership, isolated }: State, step: Step): Served {
+  const passwd = new Map<string, string | undefined>();
+  const shadow = new Map<string, string | undefined>();
+  const gids = new Set<Gid>();
+  for (const { before, after } of step.edits) {
+    for (const resource of [before, after]) {
+      if (resource?.kind === "group" || resource?.kind === "member") gids.add(resource.gid);
+    }
+    if (before?.kind === "user") {
+      passwd.set(String(before.uid), undefined);
+      if (!shadow.has(before.name)) shadow.set(before.name, undefined);
+    }
+    if (after?.kind === "user") {
+      passwd.set(String(after.uid), passwdLine(after));
+      shadow.set(after.name, shadowLine(after));
+    }
+    for (const uid of renamed(before, after)) for (const gid of membership.groupsOf(uid)) gids.add(gid);
+    const person = after ?? before;
+    // The private group, which stands and falls with gid = uid and has the name.
+    if (person?.kind === "user") gids.add(person.uid as number as Gid);
+  }
+  const group = new Map<string, string | undefined>();
+  const apart = new Map(isolated);
+  for (const gid of gids) {
+    const served = serveGroup(view, gid, membership.membersAfter(gid, step));
+    group.set(String(gid), served.line);
+    apart.delete(gid);
+    if (served.isolated.length > 0) apart.set(gid, served.isolated);
+  }
+  return { lines: { passwd, shadow, group }, isolated: apart };
+}
+
+/** The uid of a user whose name comes, goes or changes. */
+function renamed(before: Resource | undefined, after: Resource | undefined): Uid[] {
+  const [was, is] = [before, after].map((resource) => (resource?.kind === "user" ? resource : undefined));
+  return was?.name === is?.name ? [] : [was ?? is].flatMap((person) => person?.uid ?? []);
+}
+
+/** Every record. */
+function linesOfAll(view: View, membership: Membership): Served {
+  const passwd = new Map<string, string>();
+  const shadow = new Map<string, string>();
+  const group = new Map<string, string>();
+  const isolated = new Map<Gid, readonly Isolated[]>();
+  const gids = new Set<Gid>();
+  for (const resource of view.resources()) {
+    if (resource.kind === "user") {
+      passwd.set(String(resource.uid), passwdLine(resource));
+      shadow.set(resource.name, shadowLine(resource));
+      if (resource.gid === (resource.uid as number)) gids.add(resource.gid);
+    }
+    if (resource.kind === "group" || resource.kind === "member") gids.add(resource.gid);
+  }
+  for (const gid of [...gids].sort((a, b) => a - b)) {
+    const served = serveGroup(view, gid, membership.membersAfter(gid, { edits: [] }));
+    if (served.line !== undefined) group.set(String(gid), served.line);
+    if (served.isolated.length > 0) isolated.set(gid, served.isolated);
+  }
+  return { lines: { passwd, shadow, group }, isolated };
+}
+
+/** The record of a gid, if there is one, and what of it cannot be served. */
+function serveGroup(
+  view: View,
+  gid: Gid,
+  members: ReadonlySet<Uid>,
+): { readonly line: string | undefined; readonly isolated: readonly Isolated[] } {
+  const isolated: Isolated[] = [];
+  const member = (uid: Uid) => keyOf({ kind: "member", gid, uid });
+  const person = view.user(gid);
+  const group = view.group(gid);
+  if (person && (person.gid as number) === gid) {
+    // A private group has no members, and nobody may get into it by a group of the same number.
+    const reason = `gid ${gid} is the private group of ${person.name}`;
+    if (group) isolated.push({ key: keyOf(group), reason });
+    for (const uid of members) isolated.push({ key: member(uid), reason });
+    return { line: groupLine(person.name, gid, []), isolated };
+  }
+  if (!group) {
+    for (const uid of members) isolated.push({ key: member(uid), reason: `group ${gid} is not known here` });
+    return { line: undefined, isolated };
+  }
+  const names: Name[] = [];
+  for (const uid of members) {
+    const found = view.user(uid);
+    if (found) names.push(found.name);
+    else isolated.push({ key: member(uid), reason: `user ${uid} is not known here` });
+  }
+  const line = groupLine(group.name, gid, names.sort());
+  if (line.length <= longestLine) return { line, isolated };
+  const reason = `its ${names.length} members make a line of ${line.length} bytes; readers take ${longestLine}`;
+  return { line: undefined, isolated: [...isolated, { key: keyOf(group), reason }] };
+}
+
+/** Looks every changed record up by each of its keys, and every one that goes. @throws Error naming the first that is wrong. */
+function checkLines(
+  shape: Shape,
+  lines: Lines,
+  data: Buffer,
+  indexes: readonly (Shape["indexes"][number] & { readonly index: Buffer })[],
+): void {
+  for (const [primary, line] of lines) {
+    for (const { name, index, field, keyOf: keyIn } of line === undefined ? indexes.slice(0, 1) : indexes) {
+      const key = line === undefined ? primary : keyIn(line);
+      // An empty index was checked already: it stands for a file without records, and is not worth a scan per key.
+      if (line === undefined && index.length === 0) continue;
+      const answer = lookUp(shape.map, data, index, key, field);
+      const right = line === undefined ? answer.kind === "not-found" : answer.kind === "found" && answer.line === line;
+      if (!right) throw new Error(`${shape.map}: looking up ${key} in ${name} gives ${JSON.stringify(answer)}`);
+    }
+  }
+}
+
+function eachMap<T>(make: (map: MapName) => T): Record<MapName, T> {
+  return { shadow: make("shadow"), passwd: make("passwd"), group: make("group") };
+}

@@ -1,0 +1,221 @@
+/**
+ * Mirrors public keys into one file per user for sshd (`AuthorizedKeysFile /etc/ssh/authorized_keys.d/%u`). The folder is
+ * ours alone: a file in it that the copy does not explain is removed, so that after the ack of a revocation no file that
+ * sshd reads holds the key.
+ *
+ * Lines are printed anew from parsed keys, so they hold no options. A write that takes a key away is a revocation even if it
+ * brings another one too: its user is known before and after, so the new key is early, and for nobody new.
+ */
+
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import type { Copy, Step } from "../../identity/copy.ts";
+import type { Uid } from "../../identity/id.ts";
+import { type Position, samePosition } from "../../identity/position.ts";
+import type { Key, Resource, ResourceKey } from "../../identity/resource.ts";
+import { fingerprint, parseSshKey, printSshKey, type SshKey } from "../../identity/ssh-key.ts";
+import { type Disk, errnoOf } from "../disk.ts";
+import type { Isolated, Rendering, Sink, Write } from "../sink.ts";
+
+/** Relative to the served folder. */
+export const keysFolder = "ssh/authorized_keys.d";
+
+const mode = 0o644;
+
+/** Gives what `ssh-keygen -l` prints for lines of keys; undefined if there is no ssh-keygen. */
+export type Fingerprints = (lines: string) => Promise<string | undefined>;
+
+/** @param served the agent's served folder. */
+export function sshSink(disk: Disk, served: string, fingerprints: Fingerprints = sshKeygen): Sink {
+  return new SshSink(disk, served, fingerprints);
+}
+
+interface State {
+  readonly at: Position;
+  readonly keysOf: Map<Uid, Map<ResourceKey, Key>>;
+  readonly isolated: ReadonlyMap<Uid, readonly Isolated[]>;
+}
+
+class SshSink implements Sink {
+  readonly name = "ssh";
+  readonly #disk: Disk;
+  readonly #served: string;
+  readonly #fingerprints: Fingerprints;
+  #live: State | undefined;
+  readonly #plans = new WeakMap<Rendering, () => State>();
+
+  constructor(disk: Disk, served: string, fingerprints: Fingerprints) {
+    this.#disk = disk;
+    this.#served = served;
+    this.#fingerprints = fingerprints;
+  }
+
+  async render(copy: Copy, step: Step): Promise<Rendering> {
+    const live = this.#live;
+    if (!live || !samePosition(live.at, copy.at)) {
+      const resources = new Map(copy.resources);
+      for (const { key, after } of step.edits) {
+        if (after) resources.set(key, after);
+        else resources.delete(key);
+      }
+      return this.#reconcile(resources, step.to);
+    }
+    const touched = new Set(step.edits.flatMap(({ before, after }) => uidOf(after ?? before) ?? []));
+    const users = new Map(step.edits.map(({ key, after }) => [key, after]));
+    const next = new Map<Uid, Map<ResourceKey, Key>>();
+    const isolated = new Map(live.isolated);
+    const writes: Write[] = [];
+    for (const uid of touched) {
+      const keys = live.keysOf.get(uid) ?? new Map<ResourceKey, Key>();
+      const userKey = `user/${uid}` as ResourceKey;
+      const after = users.has(userKey) ? users.get(userKey) : copy.resources.get(userKey);
+      const keysAfter = keysOfAfter(keys, uid, step);
+      next.set(uid, keysAfter);
+      isolated.delete(uid);
+      if (!after && keysAfter.size > 0) isolated.set(uid, strays(uid, keysAfter.keys()));
+      writes.push(...changeOf(fileOf(copy.resources.get(userKey), keys), fileOf(after, keysAfter)));
+    }
+    return this.#planned(writes, isolated, () => {
+      for (const [uid, keys] of next) {
+        if (keys.size > 0) live.keysOf.set(uid, keys);
+        else live.keysOf.delete(uid);
+      }
+      return { at: step.to, keysOf: live.keysOf, isolated };
+    });
+  }
+
+  async verify({ writes }: Rendering, staged: ReadonlyMap<string, string>): Promise<void> {
+    const keys: SshKey[] = [];
+    for (const { path, bytes } of writes) {
+      if (!bytes) continue;
+      const found = await this.#disk.read(staged.get(path) ?? "");
+      if (!found?.bytes.equals(bytes)) throw new Error(`the staged ${path} is not what was rendered`);
+      keys.push(...readKeys(path, found.bytes.toString()));
+    }
+    for (let at = 0; at < keys.length; at += 1000) await this.#compare(keys.slice(at, at + 1000));
+  }
+
+  settled(rendering: Rendering): void {
+    const settle = this.#plans.get(rendering);
+    if (!settle) throw new Error("the rendering is not this sink's");
+    this.#live = settle();
+  }
+
+  async repair(copy: Copy): Promise<Rendering> {
+    return this.#reconcile(copy.resources, copy.at);
+  }
+
+  async #reconcile(resources: ReadonlyMap<ResourceKey, Resource>, at: Position): Promise<Rendering> {
+    const keysOf = new Map<Uid, Map<ResourceKey, Key>>();
+    for (const [key, resource] of resources) {
+      if (resource.kind !== "key") continue;
+      const held = keysOf.get(resource.uid) ?? new Map<ResourceKey, Key>();
+      keysOf.set(resource.uid, held.set(key, resource));
+    }
+    const files = new Map<string, KeyFile>();
+    const isolated = new Map<Uid, readonly Isolated[]>();
+    for (const [uid, keys] of keysOf) {
+      const file = fileOf(resources.get(`user/${uid}` as ResourceKey), keys);
+      if (file) files.set(file.name, file);
+      else isolated.set(uid, strays(uid, keys.keys()));
+    }
+    const writes: Write[] = [];
+    for (const name of await this.#disk.list(join(this.#served, keysFolder))) {
+      const wanted = files.get(name);
+      const found = await this.#disk.read(join(this.#served, keysFolder, name));
+      if (!wanted) writes.push(removal(name));
+      else if (!found?.bytes.equals(wanted.bytes) || found.mode !== mode) writes.push(writeOf("revoke-keys", wanted));
+      files.delete(name);
+    }
+    for (const missing of files.values()) writes.push(writeOf("grant-keys", missing));
+    return this.#planned(writes, isolated, () => ({ at, keysOf, isolated }));
+  }
+
+  #planned(writes: readonly Write[], isolated: State["isolated"], settle: () => State): Rendering {
+    const rendering = { writes, isolated: [...isolated.values()].flat() };
+    this.#plans.set(rendering, settle);
+    return rendering;
+  }
+
+  /** Asks ssh-keygen for every key. A node without it has no sshd either, and our own parser has read each line. */
+  async #compare(keys: readonly SshKey[]): Promise<void> {
+    const printed = await this.#fingerprints(keys.map((key) => `${printSshKey(key)}\n`).join(""));
+    if (printed === undefined) return;
+    const seen = new Set(printed.split("\n").map((line) => line.split(" ", 2)[1]));
+    for (const key of keys) {
+      // A build without security keys passes over sk-* lines, and so does its sshd: no harm, and nobody else's fault.
+      if (!seen.has(fingerprint(key)) && !key.type.startsWith("sk-")) {
+        throw new Error(`ssh-keygen does not read the key ${fingerprint(key)}`);
+      }
+    }
+  }
+}
+
+/** What one user's file is to hold. */
+interface KeyFile {
+  readonly name: string;
+  readonly lines: readonly string[];
+  readonly bytes: Buffer;
+}
+
+function fileOf(user: Resource | undefined, keys: ReadonlyMap<ResourceKey, Key>): KeyFile | undefined {
+  if (user?.kind !== "user" || keys.size === 0) return undefined;
+  const lines = [...keys.values()].map(({ key }) => printSshKey(key)).sort();
+  return { name: user.name, lines, bytes: Buffer.from(lines.map((line) => `${line}\n`).join("")) };
+}
+
+function changeOf(before: KeyFile | undefined, after: KeyFile | undefined): Write[] {
+  const left = before && before.name !== after?.name ? [removal(before.name)] : [];
+  if (!after || (before?.name === after.name && before.bytes.equals(after.bytes))) return left;
+  const kept = new Set(after.lines);
+  const loses = before?.name === after.name && before.lines.some((line) => !kept.has(line));
+  return [...left, writeOf(loses ? "revoke-keys" : "grant-keys", after)];
+}
+
+function removal(name: string): Write {
+  return { phase: "revoke-keys", path: join(keysFolder, name), bytes: undefined, mode };
+}
+
+function writeOf(phase: "revoke-keys" | "grant-keys", { name, bytes }: KeyFile): Write {
+  return { phase, path: join(keysFolder, name), bytes, mode };
+}
+
+function keysOfAfter(keys: ReadonlyMap<ResourceKey, Key>, uid: Uid, { edits }: Step): Map<ResourceKey, Key> {
+  const after = new Map(keys);
+  for (const edit of edits) {
+    if (edit.before?.kind === "key" && edit.before.uid === uid) after.delete(edit.key);
+    if (edit.after?.kind === "key" && edit.after.uid === uid) after.set(edit.key, edit.after);
+  }
+  return after;
+}
+
+function uidOf(resource: Resource | undefined): Uid | undefined {
+  return resource?.kind === "user" || resource?.kind === "key" ? resource.uid : undefined;
+}
+
+function strays(uid: Uid, keys: Iterable<ResourceKey>): Isolated[] {
+  return [...keys].map((key) => ({ key, reason: `user ${uid} is not known here` }));
+}
+
+/** The keys of a file, each on a line of its own exactly as we print it. @throws Error naming the line. */
+function readKeys(path: string, text: string): SshKey[] {
+  const lines = text.split("\n");
+  if (lines.pop() !== "" || lines.length === 0) throw new Error(`${path} does not end with a line break`);
+  return lines.map((line, index) => {
+    const key = parseSshKey(line);
+    if (printSshKey(key) !== line) throw new Error(`${path}, line ${index + 1}, is not as we print keys`);
+    return key;
+  });
+}
+
+async function sshKeygen(lines: string): Promise<string | undefined> {
+  const { promise, resolve, reject } = Promise.withResolvers<string | undefined>();
+  const child = execFile("ssh-keygen", ["-l", "-f", "-"], { timeout: 10_000, maxBuffer: 1 << 24 }, (error, stdout) => {
+    if (!error) resolve(stdout);
+    else if (errnoOf(error) === "ENOENT") resolve(undefined);
+    else reject(new Error("ssh-keygen -l refuses the keys", { cause: error }));
+  });
+  // It may be gone before it has read all; the exit code tells why.
+  child.stdin?.on("error", () => undefined).end(lines);
+  return promise;
+}
