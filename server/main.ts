@@ -62,7 +62,8 @@ async function main(options: Options): Promise<void> {
   await app.register(fastifyConnectPlugin, { routes: operatorRoutes(ctx, ledger, { publicUrl: () => url, log }) });
   await app.register(scim(ctx, { baseUrl: () => url }));
   await app.listen(options.listen);
-  const port = app.addresses()[0]?.port ?? options.listen.port;
+  const bound = app.server.address();
+  const port = typeof bound === "object" && bound ? bound.port : options.listen.port;
   url = `https://${showAddress({ host: options.listen.host, port })}`;
 
   const saving = setInterval(() => {

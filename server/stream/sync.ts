@@ -145,11 +145,7 @@ class Stream implements Link {
       case "hello":
         if (this.#greeted) refuse("invalid", "Hello comes once, first");
         this.#greeted = true;
-        void this.#hello(say.value).catch((err: unknown) => {
-          this.#log.error({ err }, "greeting a node failed");
-          this.end("internal");
-        });
-        return;
+        return this.#hello(say.value, parsePosition(say.value.position));
       case "ack":
         this.#ack(say.value, now);
         return;
@@ -164,14 +160,17 @@ class Stream implements Link {
     }
   }
 
-  async #hello(hello: Hello): Promise<void> {
+  #hello(hello: Hello, position: Position): void {
     if (hello.protocolMin > protocol || hello.protocolMax < protocol) {
       return this.end(
         `this server speaks protocol ${protocol}, the agent ${hello.protocolMin} to ${hello.protocolMax}`,
       );
     }
+    this.#inBackground("greeting a node", () => this.#welcome(hello, position));
+  }
+
+  async #welcome(hello: Hello, position: Position): Promise<void> {
     const { cluster, role } = this.#entry.node;
-    const position = parsePosition(hello.position);
     const record = await this.#ctx.store.read((tx) => tx.log.revision(cluster, position.revision));
     const there = record?.heads[role];
     const known = there?.epoch.id === position.epoch.id && there.digest === position.digest;
