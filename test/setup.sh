@@ -1,0 +1,17 @@
+#!/bin/sh
+# What the tests need of the machine itself: a few Debian packages, installed if they are missing and this is root. All
+# else (libnss-cache, sshd, sudo, strace, iproute2, ...) goes into the layer that test hosts run on: test/lab/layer.sh.
+set -eu
+
+missing=
+for pair in ssh-keygen:openssh-client openssl:openssl git:git; do
+  command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
+done
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" != 0 ]; then
+  echo "the tests need these Debian packages:$missing" >&2
+  exit 1
+fi
+apt-get update -qq
+# shellcheck disable=SC2086  # a list of words
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing
