@@ -67,7 +67,7 @@ class Follower {
       this.#stream = uplink.sync({
         heard: (message) => this.#hear(message),
         closed: (err) => {
-          log.warn({ reason: err?.message ?? "the server ended the stream" }, "not connected");
+          if (!signal.aborted) log.warn({ reason: err?.message ?? "the server ended the stream" }, "not connected");
           resolve();
         },
       });

@@ -46,6 +46,7 @@ async function main(options: Options): Promise<void> {
   const server = { address: options.server, caPem };
   const shared = { disk: realDisk, folders: ground.folders, server, clock, log, signal };
   const membership = await join(shared, options.node, options.joinTokenFile);
+  if (!membership) return;
   if (fault) await repairUntilWhole(replica, log, signal);
   const following = follow({
     replica,

@@ -2,9 +2,9 @@
 
 import { readFile } from "node:fs/promises";
 import type { Logger } from "pino";
-import { type Credentials, halfLife, loadCredentials, newRequest, storeChain } from "./credentials.ts";
 import { attempts } from "./attempts.ts";
 import type { Clock } from "./clock.ts";
+import { type Credentials, halfLife, loadCredentials, newRequest, storeChain } from "./credentials.ts";
 import type { Disk } from "./disk.ts";
 import type { Folders } from "./folders.ts";
 import { type Server, Uplink } from "./uplink.ts";
@@ -55,19 +55,22 @@ export class Membership {
 }
 
 /**
- * The node's membership; enrols if there is no certificate that is still good. Without a server it tries until the signal.
+ * The node's membership; enrols if there is no certificate that is still good. Without a server it tries until the signal:
+ * then there is none.
  * @throws Error if enrolling needs a join token and none is given, or the server turns it down.
  */
 export async function join(
   options: MembershipOptions,
   node: string,
   joinTokenFile: string | undefined,
-): Promise<Membership> {
+): Promise<Membership | undefined> {
   const { disk, folders, clock, log, signal, server } = options;
   const held = await loadCredentials(disk, folders);
   if (held && held.life.to > clock.now()) return new Membership(options, held);
   if (joinTokenFile === undefined) {
-    throw new Error(`this node ${held ? "has an expired certificate" : "has not enrolled"}: --join-token-file is needed`);
+    throw new Error(
+      `this node ${held ? "has an expired certificate" : "has not enrolled"}: --join-token-file is needed`,
+    );
   }
   const token = (await readFile(joinTokenFile, "utf8")).trim();
   const request = await newRequest(disk, folders);
@@ -82,7 +85,7 @@ export async function join(
       log.warn({ err }, "enrolling failed");
     }
   }
-  throw new Error("stopped before the node had enrolled");
+  return undefined;
 }
 
 /** The server could not be asked; anything else is an answer, and asking again would get the same one. */

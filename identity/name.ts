@@ -26,7 +26,7 @@ const reserved = new Set(
   administrator toor sudo wheel adm tty disk kmem dialout fax voice cdrom floppy tape audio dip src shadow utmp wtmp
   video render sasl plugdev staff users input sgx kvm netdev lxd libvirt libvirt-qemu crontab ssl-cert google-sudoers
   ssm-user ec2-user ubuntu debian cloud-user centos rocky almalinux azureuser vagrant nvidia-persistenced dcgm nx
-  all default none null-user user_alias runas_alias host_alias cmnd_alias defaults`.split(/\s+/),
+  all nan default none null-user user_alias runas_alias host_alias cmnd_alias defaults`.split(/\s+/),
 );
 
 /** Whether Rollcall keeps a name from every directory because a system uses it. */
@@ -50,24 +50,26 @@ export function parseName(value: unknown): Name {
   return value as Name;
 }
 
+// What a directory may call people and groups whose names shall be POSIX names: the local part of an e-mail address, or a
+// plain word. Anything else (spaces, quotes, other scripts) is refused: to repair it would be to guess, and two guesses
+// can meet.
+const derivable = /^[A-Za-z_][A-Za-z0-9._-]*$/;
+
 /**
- * Derives candidates for a POSIX name from a SCIM userName, best first: the local part of an e-mail address, lower-cased,
- * every run of other characters made one `-`, then the same with 2, 3, ... behind it. Nothing is derived from a value
- * with no usable character.
+ * Derives candidates for a POSIX name from a SCIM userName or displayName, best first: the part before `@`, lower-cased,
+ * dots made `-`, then the same with 2, 3, ... behind it.
+ * @throws Refusal `invalid`: what cannot be derived, or is reserved, with the rule.
  */
-export function* nameCandidates(userName: string): Generator<Name> {
-  const local = userName.split("@", 1)[0] ?? "";
-  const stem = local
-    .normalize("NFKD")
-    .replace(/\p{Mark}/gu, "")
-    .toLowerCase()
-    .replace(/[^a-z0-9_-]+/g, "-")
-    .replace(/^[-0-9]+|-+$/g, "")
-    .slice(0, longestName);
-  if (stem === "") return;
-  for (let suffix = 1; suffix < 1000; suffix++) {
-    const tail = suffix === 1 ? "" : String(suffix);
-    const candidate = stem.slice(0, longestName - tail.length) + tail;
-    if (!reserved.has(candidate)) yield candidate as Name;
+export function nameCandidates(stated: string): Name[] {
+  const local = stated.split("@", 1)[0] ?? "";
+  if (!derivable.test(local)) {
+    refuse(
+      "invalid",
+      `no POSIX name can be made of ${quote(stated)}: before any "@" it must match ${derivable.source}`,
+    );
   }
+  const stem = parseName(local.toLowerCase().replaceAll(".", "-"));
+  return ladder.map((suffix) => (stem.slice(0, longestName - suffix.length) + suffix) as Name);
 }
+
+const ladder = ["", ...Array.from({ length: 98 }, (_, index) => String(index + 2))];

@@ -161,7 +161,7 @@ export async function takeName(tx: Tx, org: string, wanted: string, subject: str
     await tx.users.takeName(org, name, subject);
     return name;
   }
-  return refuse("invalid", `no POSIX name can be made of ${quote(wanted)}: it needs a letter of a-z`);
+  return refuse("exhausted", `all POSIX names that can be made of ${quote(wanted)} are or were somebody's`);
 }
 
 /** Takes the next number of a range; numbers are never given twice. */

@@ -19,6 +19,7 @@ export interface Entry {
   deliveredBy: "delta" | "snapshot" | undefined;
   /** The open stream, if there is one. */
   link: Link | undefined;
+  heardSavedAt: number;
   /** Which run of the agent refused what, so that a reconnect of the same one is not sent it again. */
   refusal: { readonly instance: string; readonly position: Position } | undefined;
 }
@@ -32,6 +33,8 @@ export interface Link {
   /** Sends a snapshot. */
   resync(): void;
 }
+
+const heardSaveInterval = 60_000;
 
 export class Ledger implements Fleet, AsyncDisposable {
   readonly #ctx: Context;
@@ -76,9 +79,12 @@ export class Ledger implements Fleet, AsyncDisposable {
     this.#changed(entry.node.cluster);
   }
 
-  /** Notes that a node was heard, which nobody needs to be told at once. */
+  /** Notes that a node was heard. Nobody is told, and it is written at most once a minute: a fleet's heartbeats are many. */
   heard(entry: Entry): void {
-    entry.progress = { ...entry.progress, seenAt: this.#ctx.now() };
+    const now = this.#ctx.now();
+    entry.progress = { ...entry.progress, seenAt: now };
+    if (now - entry.heardSavedAt < heardSaveInterval) return;
+    entry.heardSavedAt = now;
     this.#unsaved.add(entry);
   }
 
@@ -151,7 +157,16 @@ export class Ledger implements Fleet, AsyncDisposable {
 }
 
 function newEntry(node: Enrolment, progress: Progress, resync: boolean): Entry {
-  return { node, progress, resync, latency: undefined, deliveredBy: undefined, link: undefined, refusal: undefined };
+  return {
+    node,
+    progress,
+    resync,
+    latency: undefined,
+    deliveredBy: undefined,
+    link: undefined,
+    heardSavedAt: 0,
+    refusal: undefined,
+  };
 }
 
 function stateOf({ node, progress, link }: Entry): NodeState {

@@ -114,7 +114,7 @@ class Stream implements Link {
 
   closed(): void {
     this.#ended = true;
-    if (this.#entry.link === this) this.#ctx.ledger.note(this.#entry, { link: undefined });
+    if (this.#entry.link === this) this.#ctx.ledger.note(this.#entry, { link: undefined, progress: {} });
     this.#log.info("node disconnected");
   }
 

@@ -26,5 +26,6 @@ else {
       `${p50.toFixed(1)} ms, worst ${p99.toFixed(1)} ms, ${ratio.toFixed(2)} times one agent`,
     ]),
   ];
-  for (const [what = "", figure = ""] of rows) process.stdout.write(`${what.padEnd(50)}${figure}\n`.replace(/ +\n$/, "\n"));
+  for (const [what = "", figure = ""] of rows)
+    process.stdout.write(`${what.padEnd(50)}${figure}\n`.replace(/ +\n$/, "\n"));
 }

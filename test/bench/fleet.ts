@@ -31,7 +31,9 @@ process.once("message", (tokens: string[]) => {
 async function run(tokens: readonly string[]): Promise<void> {
   const folder = await mkdtemp(path(tmpdir(), "rollcall-fleet-"));
   const caPem = await readFile(caFile, "utf8");
-  const following = await Promise.all(tokens.map((token, n) => launch(path(folder, String(n)), caPem, token, `node-${n}`)));
+  const following = await Promise.all(
+    tokens.map((token, n) => launch(path(folder, String(n)), caPem, token, `node-${n}`)),
+  );
   process.send?.("ready");
   process.once("SIGTERM", () => {
     stopping.abort();
@@ -54,6 +56,7 @@ async function launch(state: string, caPem: string, token: string, name: string)
   const { signal } = stopping;
   const shared = { disk: realDisk, folders: ground.folders, server: { address, caPem }, clock, log, signal };
   const membership = await join(shared, name, tokenFile);
+  if (!membership) throw new Error("stopped");
   const replica = new Replica(ground);
   const connect = () => membership.connect();
   return { ended: follow({ replica, connect, clock, log, signal, software: "bench", instance: randomUUID() }) };

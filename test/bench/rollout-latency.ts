@@ -5,7 +5,7 @@
 
 import { fork } from "node:child_process";
 import { once } from "node:events";
-import { RolloutService, Rollout_State } from "../../proto/gen/rollcall/v1/rollout_pb.ts";
+import { Rollout_State, RolloutService } from "../../proto/gen/rollcall/v1/rollout_pb.ts";
 import { ControlPlane } from "../processes/control-plane.ts";
 import { median } from "./apply-one.ts";
 
@@ -17,7 +17,10 @@ export interface LatencyFigures {
   readonly ratio: number;
 }
 
-export async function rolloutLatency(fleets: readonly number[], say: (text: string) => void): Promise<LatencyFigures[]> {
+export async function rolloutLatency(
+  fleets: readonly number[],
+  say: (text: string) => void,
+): Promise<LatencyFigures[]> {
   const figures: Omit<LatencyFigures, "ratio">[] = [];
   for (const agents of fleets) {
     say(`${agents} agents`);
