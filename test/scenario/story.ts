@@ -7,11 +7,11 @@
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { NodeService, type Node, Node_State } from "../../proto/gen/rollcall/v1/node_pb.ts";
-import { DirectoryService } from "../../proto/gen/rollcall/v1/directory_pb.ts";
-import { RolloutService } from "../../proto/gen/rollcall/v1/rollout_pb.ts";
-import { ed25519Line } from "../../identity/testing.ts";
 import type { Role } from "../../identity/scope.ts";
+import { ed25519Line } from "../../identity/testing.ts";
+import { DirectoryService } from "../../proto/gen/rollcall/v1/directory_pb.ts";
+import { type Node, Node_State, NodeService } from "../../proto/gen/rollcall/v1/node_pb.ts";
+import { RolloutService } from "../../proto/gen/rollcall/v1/rollout_pb.ts";
 import { ControlPlane } from "../processes/control-plane.ts";
 import { AgentNode } from "../processes/node.ts";
 
@@ -48,14 +48,21 @@ class Story implements AsyncDisposable {
     const looks: Record<string, (words: string[]) => Promise<string>> = {
       rollout: () => this.#rollout(),
       node: ([name = ""]) => this.#describe(name),
-      people: ([name = ""]) => this.#node(name).people().then((found) => found.join(" ") || "nobody"),
+      people: ([name = ""]) =>
+        this.#node(name)
+          .people()
+          .then((found) => found.join(" ") || "nobody"),
       refusals: async ([name = ""]) => String(this.#node(name).process.stderr.split('"msg":"refused"').length - 1),
-      keys: ([name = ""]) => this.#node(name).keys().then((found) => found.join(" ") || "nobody"),
+      keys: ([name = ""]) =>
+        this.#node(name)
+          .keys()
+          .then((found) => found.join(" ") || "nobody"),
     };
     const look = looks[verb];
     if (!look) return this.#act(verb, words);
     let seen = await look(words);
-    for (const end = Date.now() + patience; seen !== expected && Date.now() < end; await sleep(50)) seen = await look(words);
+    for (const end = Date.now() + patience; seen !== expected && Date.now() < end; await sleep(50))
+      seen = await look(words);
     return seen;
   }
 
@@ -116,9 +123,8 @@ class Story implements AsyncDisposable {
         this.#node(a).start();
         return "started";
       case "server":
-        if (a === "up") await this.#plane.up();
-        else await this.#plane.down(a === "kill" ? "SIGKILL" : "SIGTERM");
-        return a;
+        if (a === "up") return this.#plane.up().then(() => "up");
+        return String(await this.#plane.down(a === "kill" ? "SIGKILL" : "SIGTERM"));
       case "resync":
         await (await this.#plane.client(NodeService)).resyncNode({ node: a });
         return "asked";

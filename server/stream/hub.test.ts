@@ -1,0 +1,67 @@
+import { randomUUID } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pino } from "pino";
+import { expect, test } from "vitest";
+import type { Position } from "../../identity/position.ts";
+import { seed } from "../directory/clusters.ts";
+import type { Context } from "../directory/context.ts";
+import { createGroup } from "../directory/groups.ts";
+import { openSqlite } from "../store/sqlite.ts";
+import type { Store } from "../store/store.ts";
+import { Hub } from "./hub.ts";
+
+async function openHub(doorbell: "rings" | "is lost" | "rings twice") {
+  const folder = await mkdtemp(join(tmpdir(), "rollcall-hub-"));
+  const real = await openSqlite(join(folder, "rollcall.db"), Date.now);
+  const store: Store = {
+    read: (query) => real.read(query),
+    write: (command) => real.write(command),
+    onAppend(listener) {
+      if (doorbell === "is lost") return { [Symbol.dispose]: () => {} };
+      const times = doorbell === "rings" ? 1 : 2;
+      return real.onAppend((cluster) => Array.from({ length: times }).forEach(() => listener(cluster)));
+    },
+    [Symbol.asyncDispose]: () => real[Symbol.asyncDispose](),
+  };
+  const ctx: Context = { store, now: Date.now, newId: randomUUID, newSecret: randomUUID };
+  await seed(ctx);
+  const cluster = await store.read((tx) => tx.clusters.byName("default"));
+  if (!cluster) throw new Error("no cluster default");
+  const hub = new Hub(store, pino({ level: "silent" }));
+  return {
+    hub,
+    cluster: cluster.id,
+    change: (displayName: string) =>
+      createGroup(ctx, { kind: "admin" }, cluster.org, { displayName, externalId: undefined, members: [] }),
+    async [Symbol.asyncDispose]() {
+      hub[Symbol.dispose]();
+      await store[Symbol.asyncDispose]();
+      await rm(folder, { recursive: true });
+    },
+  };
+}
+
+test.each(["rings", "is lost", "rings twice"] as const)(
+  "a doorbell that %s: followers learn of a new head",
+  async (how) => {
+    await using directory = await openHub(how);
+    const { hub, cluster } = directory;
+    expect((await hub.head(cluster, "login")).revision).toBe(1n);
+    const told: Position[] = [];
+    const moved = new Promise<void>((resolve) => {
+      hub.follow({
+        cluster,
+        role: "login",
+        moved: (head) => {
+          told.push(head);
+          if (head.revision === 2n) resolve();
+        },
+      });
+    });
+    await directory.change("slurm-users");
+    await moved;
+    expect(told.map(({ revision }) => revision)).toEqual([1n, 2n]);
+  },
+);
