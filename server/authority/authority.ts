@@ -10,7 +10,13 @@
  */
 
 import "reflect-metadata";
-import { createPrivateKey, createPublicKey, X509Certificate as ReadCertificate, randomBytes } from "node:crypto";
+import {
+  createPrivateKey,
+  createPublicKey,
+  X509Certificate as ReadCertificate,
+  randomBytes,
+  type webcrypto,
+} from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { isIP } from "node:net";
 import { join } from "node:path";
@@ -28,9 +34,11 @@ import {
   X509CertificateGenerator,
 } from "@peculiar/x509";
 import { quote, refuse } from "../../identity/refusal.ts";
-import { writeDurably } from "./durable.ts";
+import { writeDurably } from "../durable-file.ts";
 import { identityIn, type NodeIdentity, type NodeSubject, spiffeId } from "./identity.ts";
 import { provenKey } from "./request.ts";
+
+export type { NodeIdentity, NodeSubject } from "./identity.ts";
 
 export interface ServerCertificate {
   /** PEM. */
@@ -64,8 +72,8 @@ export interface Authority {
 export interface AuthorityOptions {
   /** Milliseconds since 1970. */
   readonly now: () => number;
-  /** The host part of SPIFFE ids: `rollcall.example.org`. */
-  readonly trustDomain: string;
+  /** The host part of SPIFFE ids. The authority is ours alone, so the default need not be unique in the world. */
+  readonly trustDomain?: string;
 }
 
 const day = 24 * 3_600_000;
@@ -73,7 +81,10 @@ const skew = 5 * 60_000;
 const ecdsa = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
 
 /** Opens the authority of a data folder, and makes it at the first start. */
-export async function openAuthority(dataDir: string, { now, trustDomain }: AuthorityOptions): Promise<Authority> {
+export async function openAuthority(
+  dataDir: string,
+  { now, trustDomain = "rollcall" }: AuthorityOptions,
+): Promise<Authority> {
   if (!/^[a-z0-9]([a-z0-9.-]{0,253}[a-z0-9])?$/.test(trustDomain)) {
     refuse("invalid", `the trust domain ${quote(trustDomain)} is not a lower-case DNS name`);
   }
@@ -236,7 +247,7 @@ function fits(certPem: string, keyText: string): boolean {
 }
 
 function parseHost(name: string): string {
-  const isName = /^(?=.{1,253}$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/i.test(name);
+  const isName = /^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_][a-z0-9_-]{0,62})*$/i.test(name);
   if (isIP(name) === 4 || (isName && isIP(name) === 0)) return name.toLowerCase();
   // An address has many spellings; URL knows the canonical one, in which a certificate gives it back.
   if (isIP(name) === 6) return new URL(`http://[${name}]`).hostname.slice(1, -1);
@@ -252,7 +263,7 @@ function read(pem: string): ReadCertificate {
   return new ReadCertificate(pem);
 }
 
-async function importKey(pem: string): Promise<CryptoKey> {
+async function importKey(pem: string): Promise<webcrypto.CryptoKey> {
   const pkcs8 = createPrivateKey(pem).export({ type: "pkcs8", format: "der" });
   return crypto.subtle.importKey("pkcs8", new Uint8Array(pkcs8), ecdsa, false, ["sign"]);
 }

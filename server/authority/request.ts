@@ -30,13 +30,18 @@ export async function provenKey(der: Uint8Array): Promise<Uint8Array<ArrayBuffer
 }
 
 function parseRequest(der: Uint8Array): Pkcs10CertificateRequest {
+  if (encodedLength(der) !== der.length) refuse("invalid", "the certificate request is not one whole DER sequence");
   try {
-    const request = new Pkcs10CertificateRequest(new Uint8Array(der));
-    if (request.rawData.byteLength === der.length) return request;
+    return new Pkcs10CertificateRequest(new Uint8Array(der));
   } catch (cause) {
     throw new Refusal("invalid", "the certificate request is not PKCS#10 in DER", { cause });
   }
-  return refuse("invalid", "the certificate request has bytes behind its end");
+}
+
+/** How many bytes a DER sequence of 128 to 65,535 bytes says it has, as any request does; the parser ignores what follows. */
+function encodedLength([tag = 0, form = 0, first = 0, second = 0]: Uint8Array): number | undefined {
+  if (tag !== 0x30) return undefined;
+  return form === 0x81 ? 3 + first : form === 0x82 ? 4 + first * 256 + second : undefined;
 }
 
 function parseKey(request: Pkcs10CertificateRequest): KeyObject {
@@ -60,13 +65,14 @@ function checkKey({ asymmetricKeyType: type, asymmetricKeyDetails: details = {} 
       if (modulusLength >= 3072 && modulusLength <= 8192 && publicExponent >= 65_537n && publicExponent < 2n ** 64n)
         return;
       break;
+    default:
   }
   refuse("invalid", `the certificate request's key is refused; ${allowed}`);
 }
 
 async function isSigned(request: Pkcs10CertificateRequest): Promise<boolean> {
-  const algorithm: { name: string; hash?: { name?: string } } = request.signatureAlgorithm;
-  if (algorithm.name !== "Ed25519" && !/^SHA-(256|384|512)$/.test(algorithm.hash?.name ?? "")) return false;
+  const { name, hash } = request.signatureAlgorithm as { name?: string; hash?: { name?: string } };
+  if (name !== "Ed25519" && !/^SHA-(256|384|512)$/.test(hash?.name ?? "")) return false;
   try {
     return await request.verify();
   } catch {

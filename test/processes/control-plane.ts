@@ -4,11 +4,11 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { Agent, request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { DescService } from "@bufbuild/protobuf";
 import { type Client, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
-import type { DescService } from "@bufbuild/protobuf";
-import { TokenService } from "../../proto/gen/rollcall/v1/token_pb.ts";
 import type { Role } from "../../identity/scope.ts";
+import { TokenService } from "../../proto/gen/rollcall/v1/token_pb.ts";
 import { printRole } from "../../proto/wire.ts";
 import { type Started, startBin } from "./started.ts";
 

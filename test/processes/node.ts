@@ -57,10 +57,15 @@ export class AgentNode implements AsyncDisposable {
 
   args(): string[] {
     const { folder, name, link } = this;
-    return [
-      ...["--server", link.address, "--ca", this.#plane.caFile, "--join-token-file", join(folder, "join-token")],
-      ...["--state", join(folder, "state"), "--etc", join(folder, "etc"), "--node", name],
-    ];
+    const options = {
+      server: link.address,
+      ca: this.#plane.caFile,
+      "join-token-file": join(folder, "join-token"),
+      state: this.state,
+      etc: this.etc,
+      node: name,
+    };
+    return Object.entries(options).flatMap(([option, value]) => [`--${option}`, value]);
   }
 
   async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<number | undefined> {
@@ -79,12 +84,16 @@ export class AgentNode implements AsyncDisposable {
   async people(): Promise<string[]> {
     const text = await readFile(join(this.etc, "passwd.cache"), "utf8").catch(() => "");
     const lines = text.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
-    return lines.map((line) => line.split(":", 1)[0] ?? "").filter((name) => name !== "rollcall.end").sort();
+    return lines
+      .map((line) => line.split(":", 1)[0] ?? "")
+      .filter((name) => name !== "rollcall.end")
+      .sort();
   }
 
   /** Names of the people who have keys on it. */
   async keys(): Promise<string[]> {
-    return (await readdir(join(this.etc, "ssh/authorized_keys.d")).catch(() => [])).sort();
+    const names = await readdir(join(this.etc, "ssh/authorized_keys.d")).catch((): string[] => []);
+    return names.sort();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
