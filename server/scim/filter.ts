@@ -59,7 +59,7 @@ interface Cursor {
 }
 
 function begin(text: string, scimType: Cursor["scimType"]): Cursor {
-  if (text.length > limits.length) refuseAs(scimType, `it is longer than ${limits.length} characters`);
+  if (text.length > limits.length) refuseText(scimType, `is longer than ${limits.length} characters`);
   return { tokens: lex(text, scimType), scimType, next: 0, depth: 0, terms: 0 };
 }
 
@@ -76,7 +76,7 @@ function lex(text: string, scimType: Cursor["scimType"]): Token[] {
       i++;
       continue;
     }
-    const token = lexeme(char, read) ?? refuseAs(scimType, `character ${i + 1} begins nothing that is known here`);
+    const token = lexeme(char, read) ?? refuseText(scimType, `has something unknown at character ${i + 1}`);
     tokens.push(token);
     i += token.text.length;
   }
@@ -127,7 +127,7 @@ function term(at: Cursor): Filter {
     at.next += 2;
     return { kind: "not", term: grouped(at, ")") };
   }
-  if (++at.terms > limits.terms) refuseAs(at.scimType, `it has more than ${limits.terms} terms`);
+  if (++at.terms > limits.terms) refuseText(at.scimType, `has more than ${limits.terms} terms`);
   const name = word(at, "an attribute name");
   if (!takes(at, "[")) return comparison(at, name);
   const of = bracketed(at);
@@ -161,7 +161,7 @@ function bracketed(at: Cursor): Filter {
 }
 
 function grouped(at: Cursor, close: ")" | "]"): Filter {
-  if (++at.depth > limits.depth) refuseAs(at.scimType, `it is nested more than ${limits.depth} deep`);
+  if (++at.depth > limits.depth) refuseText(at.scimType, `is nested more than ${limits.depth} deep`);
   const filter = disjunction(at);
   if (!takes(at, close)) wrong(at, `"${close}"`);
   at.depth--;
@@ -208,5 +208,9 @@ function isComparison(op: string): op is Comparison {
 }
 
 function wrong(at: Cursor, wanted: string): never {
-  return refuseAs(at.scimType, `after ${at.next} of its words, ${wanted} is expected`);
+  return refuseText(at.scimType, `must have ${wanted} after its first ${at.next} words`);
+}
+
+function refuseText(scimType: Cursor["scimType"], what: string): never {
+  return refuseAs(scimType, `the ${scimType === "invalidFilter" ? "filter" : "path"} ${what}`);
 }

@@ -3,6 +3,7 @@
  * compared as SCIM compares them, without case: `{"active": false, "Active": true}` must not depend on who reads it.
  */
 
+import { quote } from "../../identity/refusal.ts";
 import { refuseAs } from "./errors.ts";
 
 /** A JSON object. Only its own properties mean anything. */
@@ -32,6 +33,11 @@ export function isObject(value: unknown): value is Doc {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+/** Quotes any JSON value for a message. Not by String(): `{"toString": 1}` would make that throw. */
+export function quoteJson(value: unknown): string {
+  return quote(typeof value === "string" ? value : JSON.stringify(value));
+}
+
 /** A property by its name, whatever its case; undefined if the object has none of its own. */
 export function property(object: Doc, name: string): unknown {
   const wanted = name.toLowerCase();
@@ -44,7 +50,7 @@ function checkShape(text: string): void {
   let start = 0;
   let end = 0;
   for (let i = 0; i < text.length; i++) {
-    switch (text[i]) {
+    switch (text.charAt(i)) {
       case '"':
         start = i;
         end = i = endOfString(text, i);

@@ -112,9 +112,10 @@ function editSome(
   const parts = attribute.subAttributes ?? [];
   const matches = filter ? predicate(filter, parts) : () => true;
   const alter = (value: Doc): Doc => (sub ? setPart(value, sub, change) : merge(attribute, value, change.value));
-  if (change.op === "remove" && !sub) return current.filter((value) => !matches(value));
+  const gone = change.op === "remove" || isUnassigned(change.value);
+  if (gone && !sub) return current.filter((value) => !matches(value));
   if (current.some(matches)) return current.map((value) => (matches(value) ? alter(value) : value));
-  if (change.op === "remove" || isUnassigned(change.value)) return current;
+  if (gone) return current;
   const made =
     (filter ? described(filter, parts) : {}) ??
     refuseAs("noTarget", `no value of ${attribute.name} matches, and the filter describes none that could be made`);

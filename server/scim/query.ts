@@ -10,7 +10,7 @@ import { type Filter, parseFilter } from "./filter.ts";
 import { groupType, type ResourceType, resolve, userType } from "./schema.ts";
 
 /** @throws ScimRefusal `invalidFilter`. */
-export function userQuery(filter: string | undefined): UserQuery | "nothing" {
+export function userQuery(filter: string | undefined): UserQuery {
   return compile<keyof UserQuery>(userType, filter, {
     userName: "userName",
     externalId: "externalId",
@@ -19,7 +19,7 @@ export function userQuery(filter: string | undefined): UserQuery | "nothing" {
 }
 
 /** @throws ScimRefusal `invalidFilter`. */
-export function groupQuery(filter: string | undefined): GroupQuery | "nothing" {
+export function groupQuery(filter: string | undefined): GroupQuery {
   return compile<keyof GroupQuery>(groupType, filter, {
     displayName: "displayName",
     externalId: "externalId",
@@ -36,12 +36,11 @@ function compile<Field extends string>(
   type: ResourceType,
   text: string | undefined,
   columns: Columns<Field>,
-): Partial<Record<Field, string>> | "nothing" {
+): Partial<Record<Field, string>> {
   if (text === undefined) return {};
   const query: Partial<Record<Field, string>> = {};
   for (const [field, value] of equalities(type, parseFilter(text), columns)) {
-    // Two values for one attribute: nothing has both.
-    if (query[field] !== undefined && query[field] !== value) return "nothing";
+    if (query[field] !== undefined) refuseAs("invalidFilter", `asking for ${field} twice is not supported yet`);
     query[field] = value;
   }
   return query;

@@ -142,7 +142,6 @@ export function resolve(type: ResourceType, name: string): Target | undefined {
   const lower = name.toLowerCase();
   const schema = [type.core, ...type.extensions].find(({ id }) => lower.startsWith(`${id.toLowerCase()}:`));
   if (schema) return within(type, schema, name.slice(schema.id.length + 1));
-  if (lower.startsWith("urn:")) return undefined;
   for (const candidate of [type.core, ...type.extensions]) {
     const target = within(type, candidate, name);
     if (target) return target;

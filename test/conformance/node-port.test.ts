@@ -86,7 +86,10 @@ async function sync(identity: Identity | undefined, ...say: SyncRequest["say"][]
     before = heard.length;
     await sleep(20);
   }
-  const result = { heard: heard.map(({ say: { case: kind } }) => kind), ended: ended === "open" ? "open" : String(ended) };
+  const result = {
+    heard: heard.map(({ say: { case: kind } }) => kind),
+    ended: ended === "open" ? "open" : String(ended),
+  };
   stream.end();
   return result;
 }
@@ -143,7 +146,10 @@ describe("certificates", () => {
     const { keyPem, request } = await keyAndRequest("foreigner");
     const other = await openAuthority(await mkdtemp(join(folder, "ca-")), { now: Date.now });
     const { chainPem } = await other.issueNode({ cluster: "default", role: "login", node: "foreigner" }, request);
-    expect(await sync({ keyPem, chainPem }, hello)).toEqual({ heard: [], ended: expect.stringMatching(/14 UNAVAILABLE/) });
+    expect(await sync({ keyPem, chainPem }, hello)).toEqual({
+      heard: [],
+      ended: expect.stringMatching(/14 UNAVAILABLE/),
+    });
     await plane.process.says(/client certificate refused/);
   });
 
@@ -152,7 +158,10 @@ describe("certificates", () => {
     const ours = await openAuthority(plane.data, { now: () => Date.now() - 3_600_000 });
     const subject = { cluster: "default", role: "login", node: "expired" } as const;
     const { chainPem } = await ours.issueNode(subject, request, 60_000);
-    expect(await sync({ keyPem, chainPem }, hello)).toEqual({ heard: [], ended: expect.stringMatching(/14 UNAVAILABLE/) });
+    expect(await sync({ keyPem, chainPem }, hello)).toEqual({
+      heard: [],
+      ended: expect.stringMatching(/14 UNAVAILABLE/),
+    });
     await plane.process.says(/CERT_HAS_EXPIRED/);
   });
 
@@ -174,7 +183,10 @@ describe("certificates", () => {
 
   test("another key than the certificate's", async () => {
     const { chainPem } = await enrol("two-keys");
-    const keyPem = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({ type: "pkcs8", format: "pem" });
+    const keyPem = generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({
+      type: "pkcs8",
+      format: "pem",
+    });
     await expect(sync({ keyPem: keyPem.toString(), chainPem }, hello)).rejects.toThrow(/key values mismatch/);
   });
 });
@@ -183,13 +195,33 @@ describe("what an agent may say", () => {
   const position = printPosition({ ...origin, revision: 1n });
 
   test.each<[string, SyncRequest["say"][], RegExp]>([
-    ["anything before Hello", [{ case: "heartbeat", value: { $typeName: "rollcall.v1.Heartbeat", position } }], /must be Hello/],
+    [
+      "anything before Hello",
+      [{ case: "heartbeat", value: { $typeName: "rollcall.v1.Heartbeat", position } }],
+      /must be Hello/,
+    ],
     ["Hello twice", [hello, hello], /comes once/],
     ["nothing", [hello, { case: undefined }], /not known here/],
-    ["a position that is none", [{ case: "hello", value: { ...hello.value, position: { ...position, digest: "x" } } }], /digest/],
-    ["a protocol that nobody speaks", [{ case: "hello", value: { ...hello.value, protocolMin: 7, protocolMax: 9 } }], /protocol/],
-    ["an ack of what it was not sent", [hello, { case: "ack", value: { $typeName: "rollcall.v1.Ack", position, sinks: [] } }], /not sent/],
-    ["a message of a megabyte", [{ case: "hello", value: { ...hello.value, software: "x".repeat(1_000_000) } }], /larger than max|RESOURCE/i],
+    [
+      "a position that is none",
+      [{ case: "hello", value: { ...hello.value, position: { ...position, digest: "x" } } }],
+      /digest/,
+    ],
+    [
+      "a protocol that nobody speaks",
+      [{ case: "hello", value: { ...hello.value, protocolMin: 7, protocolMax: 9 } }],
+      /protocol/,
+    ],
+    [
+      "an ack of what it was not sent",
+      [hello, { case: "ack", value: { $typeName: "rollcall.v1.Ack", position, sinks: [] } }],
+      /not sent/,
+    ],
+    [
+      "a message of a megabyte",
+      [{ case: "hello", value: { ...hello.value, software: "x".repeat(1_000_000) } }],
+      /larger than max|RESOURCE/i,
+    ],
   ])("not %s: its stream ends, with the reason", async (_, say, reason) => {
     const identity = await enrol(`hostile-${Math.abs(hash(reason.source))}`);
     const { ended } = await sync(identity, ...say);
@@ -204,8 +236,16 @@ describe("what an agent may say", () => {
       const stream = link.sync({
         heard: ({ say }) => {
           if (say.case !== "snapshotEnd") return;
-          const nack = { at: printPosition(origin), refusedRevision: say.value.to?.revision ?? 0n, retrying: false, diverged: false };
-          stream.say({ case: "nack", value: { $typeName: "rollcall.v1.Nack", ...nack, sink: "s\u001b[2J", reason: "a\nb\u202ec" } });
+          const nack = {
+            at: printPosition(origin),
+            refusedRevision: say.value.to?.revision ?? 0n,
+            retrying: false,
+            diverged: false,
+          };
+          stream.say({
+            case: "nack",
+            value: { $typeName: "rollcall.v1.Nack", ...nack, sink: "s\u001b[2J", reason: "a\nb\u202ec" },
+          });
           setTimeout(() => stream.end(), 200);
         },
         closed: resolve,

@@ -117,6 +117,11 @@ export class Host implements AsyncDisposable {
     return this.#space.root;
   }
 
+  /** The words before a command with which a shell of this machine runs it here. */
+  get entry(): readonly string[] {
+    return this.#space.entry;
+  }
+
   /** Runs a command to its end. Throws if the host is off, and if the command takes too long; not for its exit code. */
   run(command: string, args: readonly string[] = [], options: RunOptions = {}): Promise<Outcome> {
     return this.#space.run(command, args, options);

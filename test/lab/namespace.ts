@@ -83,9 +83,10 @@ export class Namespace implements AsyncDisposable {
   readonly name: string;
   /** Of its init, as the machine counts. */
   readonly pid: number;
+  /** The words before a command that run it inside, once the root was seen to be ours; it keeps the terminal it is given. */
+  readonly entry: readonly string[];
   readonly #token: string;
   readonly #pids: NamespaceOptions["pids"];
-  readonly #entry: readonly string[];
   readonly #outer: ChildProcess;
 
   constructor(name: string, pid: number, token: string, kinds: readonly string[], outer: ChildProcess) {
@@ -93,8 +94,7 @@ export class Namespace implements AsyncDisposable {
     this.pid = pid;
     this.#token = token;
     this.#pids = kinds.includes("--pid") ? "own" : "machine";
-    const session = this.#pids === "own" ? ["setsid"] : []; // a group of its own, apart from the entry's
-    this.#entry = ["--target", String(pid), ...kinds, "--", "sh", "-c", guard, "sh", token, ...session];
+    this.entry = ["nsenter", "--target", String(pid), ...kinds, "--", "sh", "-c", guard, "sh", token];
     this.#outer = outer;
   }
 
@@ -116,7 +116,9 @@ export class Namespace implements AsyncDisposable {
   /** Starts a process inside that may run for long; its output must be read, or it stops at a full pipe (64 kB). */
   spawn(command: string, args: readonly string[] = [], env: Readonly<Record<string, string>> = {}): Inmate {
     this.verify();
-    const child = spawn("nsenter", [...this.#entry, command, ...args], {
+    const [nsenter = "", ...entry] = this.entry;
+    const session = this.#pids === "own" ? ["setsid"] : []; // a group of its own, apart from the entry's
+    const child = spawn(nsenter, [...entry, ...session, command, ...args], {
       stdio: ["pipe", "pipe", "pipe"],
       detached: true,
       env: { ...environment, ...env },

@@ -1,0 +1,136 @@
+/** `rollcall node`: how nodes stand, and steering them. */
+
+import { Command } from "commander";
+import {
+  BanNodeResponseSchema,
+  GetNodeResponseSchema,
+  ListNodesResponseSchema,
+  type Node,
+  Node_State,
+  ResyncNodeResponseSchema,
+  Role,
+} from "../proto/gen/rollcall/v1/node_pb.ts";
+import { clusterOption, type InCluster, type Run, wholeList } from "./command.ts";
+import { card, table } from "./table.ts";
+import { showDuration, showTime } from "./time.ts";
+
+export function nodeCommand(run: Run): Command {
+  const command = new Command("node").description("nodes: how each stands, and steering them");
+  command
+    .command("list")
+    .description("list the nodes of a cluster")
+    .addOption(clusterOption())
+    .action(
+      run<InCluster>(async ({ nodes, show }, _, { cluster }) => {
+        const found = await wholeList("nodes", (page) => nodes.listNodes({ cluster, ...page }));
+        show(ListNodesResponseSchema, found, (list) => nodeTable(list.nodes));
+      }),
+    );
+  command
+    .command("show")
+    .description("show one node")
+    .argument("<node>", "its name")
+    .addOption(clusterOption())
+    .action(
+      run<InCluster>(async ({ nodes, show }, [node = ""], { cluster }) => {
+        show(GetNodeResponseSchema, await nodes.getNode({ cluster, node }), (found) => showNode(found.node));
+      }),
+    );
+  command
+    .command("resync")
+    .description("send a node a whole snapshot, also after a refusal")
+    .argument("<node>", "its name")
+    .addOption(clusterOption())
+    .action(
+      run<InCluster>(async ({ nodes, show }, [node = ""], { cluster }) => {
+        const done = await nodes.resyncNode({ cluster, node });
+        show(ResyncNodeResponseSchema, done, () => `Node ${node} is sent a snapshot.\n`);
+      }),
+    );
+  command
+    .command("ban")
+    .description("refuse a node's certificate from now on, and end its stream")
+    .argument("<node>", "its name")
+    .addOption(clusterOption())
+    .action(
+      run<InCluster>(async ({ nodes, show }, [node = ""], { cluster }) => {
+        const done = await nodes.banNode({ cluster, node });
+        show(BanNodeResponseSchema, done, () => `Node ${node} is banned. A new join token lets it in again.\n`);
+      }),
+    );
+  return command;
+}
+
+/** Nodes as operators compare them: who, what they hold, how they are, and what they refuse. */
+export function nodeTable(nodes: readonly Node[]): string {
+  return table(
+    ["node", "role", "holds", "state", "refusal"],
+    nodes.map((node) => [node.name, showRole(node.role), holds(node), showState(node), refusalOf(node)]),
+  );
+}
+
+function showNode(node: Node | undefined): string {
+  if (!node) return "";
+  return card({
+    name: node.name,
+    cluster: node.cluster,
+    role: showRole(node.role),
+    state: showState(node),
+    holds: holds(node),
+    digest: node.acked?.digest ?? "-",
+    acked: showTime(node.ackedAt),
+    latency: node.latency ? showDuration(node.latency) : "-",
+    delivered: node.deliveredBy || "-",
+    heard: node.age ? `${showDuration(node.age)} ago` : "never",
+    refusal: refusalOf(node) || "-",
+    software: node.software || "-",
+    certificate: `until ${showTime(node.certificateExpires)}`,
+  });
+}
+
+function holds({ acked }: Node): string {
+  return acked ? `r${acked.revision}` : "-";
+}
+
+function showState({ state, age, refused }: Node): string {
+  switch (state) {
+    case Node_State.CURRENT:
+      return "current";
+    case Node_State.UPDATING:
+      return "updating";
+    case Node_State.REFUSED:
+      return refused ? `refused r${refused.revision}` : "refused";
+    case Node_State.STALE:
+      return age ? `stale, last heard ${showDuration(age)} ago` : "stale";
+    case Node_State.PENDING:
+      return "never connected";
+    case Node_State.AHEAD:
+      return "ahead of the server";
+    case Node_State.BANNED:
+      return "banned";
+    default:
+      return "unknown";
+  }
+}
+
+function refusalOf({ refused, degraded }: Node): string {
+  const isolated = degraded.flatMap(({ sink, isolated }) => isolated.map((one) => ({ sink, ...one })));
+  const parts = refused ? [`${refused.sink}: ${refused.reason}${refused.retrying ? " (retrying)" : ""}`] : [];
+  const [first] = isolated;
+  if (first) parts.push(`${first.sink}: not served: ${first.key}: ${first.reason}`);
+  if (isolated.length > 1) parts.push(`and ${isolated.length - 1} more`);
+  return parts.join("; ");
+}
+
+function showRole(role: Role): string {
+  switch (role) {
+    case Role.LOGIN:
+      return "login";
+    case Role.COMPUTE:
+      return "compute";
+    case Role.CONTROLLER:
+      return "controller";
+    default:
+      return "unknown";
+  }
+}

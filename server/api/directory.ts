@@ -1,0 +1,74 @@
+/** DirectoryService: who has which POSIX identity, and their SSH keys. */
+
+import type { ServiceImpl } from "@connectrpc/connect";
+import { fingerprint } from "../../identity/ssh-key.ts";
+import {
+  type DirectoryService,
+  type DirectoryUser,
+  DirectoryUserSchema,
+  type UserSshKey,
+  UserSshKeySchema,
+} from "../../proto/gen/rollcall/v1/directory_pb.ts";
+import { printTime } from "../../proto/wire.ts";
+import type { Actor } from "../directory/actor.ts";
+import { orgId } from "../directory/clusters.ts";
+import type { Context } from "../directory/context.ts";
+import { addKey, removeKey } from "../directory/keys.ts";
+import { listUsers, type Portrait, portray } from "../directory/users.ts";
+import { message, orDefault } from "./field.ts";
+import { paged } from "./page.ts";
+
+const admin: Actor = { kind: "admin" };
+
+export function directoryService(ctx: Context): ServiceImpl<typeof DirectoryService> {
+  const org = (name: string): Promise<string> => orgId(ctx, orDefault(name));
+  return {
+    async listUsers(request) {
+      const id = await org(request.org);
+      const { items, nextPageToken } = await paged(request, async (page) => (await listUsers(ctx, id, {}, page)).users);
+      return { users: items.map(printUser), nextPageToken };
+    },
+    async getUser(request) {
+      return { user: printPortrait(await portray(ctx, await org(request.org), request.user)) };
+    },
+    async addSshKey(request) {
+      const key = await addKey(ctx, admin, await org(request.org), request.user, request.publicKey);
+      return { sshKey: printKey(key) };
+    },
+    async removeSshKey(request) {
+      await removeKey(ctx, admin, await org(request.org), request.user, request.fingerprint);
+      return {};
+    },
+  };
+}
+
+function printUser(user: Portrait["user"]): DirectoryUser {
+  return message(DirectoryUserSchema, {
+    id: user.id,
+    userName: user.userName,
+    active: user.active,
+    posixName: user.name,
+    uid: user.uid,
+    displayName: user.fullName,
+    createdAt: printTime(user.createdAt),
+  });
+}
+
+function printPortrait({ user, groups, keys, clusters }: Portrait): DirectoryUser {
+  return {
+    ...printUser(user),
+    groups: groups.map(({ displayName }) => displayName).sort(),
+    sshKeys: keys.map(printKey),
+    clusters: [...clusters],
+  };
+}
+
+function printKey(key: Portrait["keys"][number]): UserSshKey {
+  const { type, comment, createdAt } = key;
+  return message(UserSshKeySchema, {
+    fingerprint: fingerprint(key),
+    type,
+    comment,
+    createdAt: printTime(createdAt),
+  });
+}

@@ -1,0 +1,101 @@
+/** NodeService, the operator's part: how nodes stand, and steering them. The agent's part is on the node port only. */
+
+import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
+import { quote, refuse } from "../../identity/refusal.ts";
+import {
+  type Node,
+  Node_State,
+  NodeSchema,
+  type NodeService,
+  RefusedSchema,
+} from "../../proto/gen/rollcall/v1/node_pb.ts";
+import { printMillis, printPosition, printRole, printTime } from "../../proto/wire.ts";
+import { getCluster } from "../directory/clusters.ts";
+import type { Context } from "../directory/context.ts";
+import type { Fleet, NodeState, NodeStatus } from "../rollout/fleet.ts";
+import { message, orDefault } from "./field.ts";
+import { paged } from "./page.ts";
+
+const states = {
+  current: Node_State.CURRENT,
+  updating: Node_State.UPDATING,
+  refused: Node_State.REFUSED,
+  stale: Node_State.STALE,
+  pending: Node_State.PENDING,
+  ahead: Node_State.AHEAD,
+  banned: Node_State.BANNED,
+} as const satisfies Record<NodeState, Node_State>;
+
+export function nodeService(ctx: Context, fleet: Fleet): ServiceImpl<typeof NodeService> {
+  /** A node of a cluster, and how to ask for it again. */
+  const find = async (clusterName: string, name: string) => {
+    const { cluster } = await getCluster(ctx, orDefault(clusterName));
+    const status = (): NodeStatus =>
+      fleet.find(cluster.id, name) ??
+      refuse("not-found", `no node ${quote(name)} in the cluster ${quote(cluster.name)}`);
+    return { cluster, status, print: () => printNode(status(), cluster.name, ctx.now()) };
+  };
+  return {
+    enroll: onlyOnNodePort,
+    renew: onlyOnNodePort,
+    sync: onlyOnNodePort,
+    async listNodes(request) {
+      const { cluster } = await getCluster(ctx, orDefault(request.cluster));
+      const { items, nextPageToken } = await paged(request, async ({ offset, limit }) =>
+        fleet.list(cluster.id).slice(offset, offset + limit),
+      );
+      const now = ctx.now();
+      return { nodes: items.map((status) => printNode(status, cluster.name, now)), nextPageToken };
+    },
+    async getNode(request) {
+      const { print } = await find(request.cluster, request.node);
+      return { node: print() };
+    },
+    async resyncNode(request) {
+      const { cluster, status, print } = await find(request.cluster, request.node);
+      const { node } = status();
+      if (node.banned) {
+        refuse(
+          "conflict",
+          `the node ${quote(node.name)} is banned: it is sent nothing until it enrols with a new join token`,
+        );
+      }
+      await fleet.resync(cluster.id, node.name);
+      return { node: print() };
+    },
+    async banNode(request) {
+      const { cluster, status, print } = await find(request.cluster, request.node);
+      await fleet.ban(cluster.id, status().node.name);
+      return { node: print() };
+    },
+  };
+}
+
+export function printNode(
+  { node, state, progress, latency, deliveredBy }: NodeStatus,
+  cluster: string,
+  now: number,
+): Node {
+  const { acked, ackedAt, seenAt, refused, software, degraded } = progress;
+  return message(NodeSchema, {
+    name: node.name,
+    cluster,
+    role: printRole(node.role),
+    state: states[state],
+    acked: acked && printPosition(acked),
+    ackedAt: printTime(ackedAt),
+    seenAt: printTime(seenAt),
+    // A clock that was set back makes no node younger than new.
+    age: seenAt === undefined ? undefined : printMillis(Math.max(0, now - seenAt)),
+    refused: refused && message(RefusedSchema, { ...refused, at: printTime(refused.at) }),
+    software: software ?? "",
+    certificateExpires: printTime(node.expiresAt),
+    degraded: degraded.map(({ sink, isolated }) => ({ sink, isolated: [...isolated] })),
+    latency: latency === undefined ? undefined : printMillis(latency),
+    deliveredBy: deliveredBy ?? "",
+  });
+}
+
+function onlyOnNodePort(): never {
+  throw new ConnectError("agents call this on the node port, with a client certificate", Code.Unimplemented);
+}

@@ -1,0 +1,34 @@
+/**
+ * Who calls. A token is of one org; in the path of another it finds what it would find in that of an org that does not
+ * exist. A request without a live token learns nothing at all, and its body is never read.
+ */
+
+import { quote, Refusal, refuse } from "../../identity/refusal.ts";
+import { orgId } from "../directory/clusters.ts";
+import type { Context } from "../directory/context.ts";
+import { authenticate } from "../directory/tokens.ts";
+import type { Caller } from "./endpoint.ts";
+
+/** The caller behind an Authorization header; undefined if it holds no live token. @throws Refusal `not-found`. */
+export async function identify(
+  ctx: Context,
+  header: string | undefined,
+  orgName: string,
+  baseUrl: string,
+): Promise<Caller | undefined> {
+  const secret = /^bearer +([A-Za-z0-9._~+/=-]{1,512}) *$/i.exec(header ?? "")?.[1];
+  const token = secret === undefined ? undefined : await authenticate(ctx, secret, "scim");
+  if (!token) return undefined;
+  const org = await idOf(ctx, orgName);
+  if (org === undefined || org !== token.org) refuse("not-found", `no org ${quote(orgName)}`);
+  return { actor: { kind: "scim", connection: token.name }, org, base: `${baseUrl}/scim/${orgName}/v2` };
+}
+
+async function idOf(ctx: Context, orgName: string): Promise<string | undefined> {
+  try {
+    return await orgId(ctx, orgName);
+  } catch (error) {
+    if (error instanceof Refusal && error.reason === "not-found") return undefined;
+    throw error;
+  }
+}

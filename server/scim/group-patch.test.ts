@@ -1,0 +1,45 @@
+import { expect, test } from "vitest";
+import { groupEdits } from "./group-patch.ts";
+import type { Operation } from "./operation.ts";
+
+const edits = (op: Operation["op"], path: string | undefined, value?: unknown) =>
+  groupEdits([{ op, path, value }], "g1");
+
+test.each([
+  ["add", "members", [{ value: "a" }, { value: "a" }], [{ kind: "add-members", members: ["a"] }]],
+  ["add", "members", { value: "a" }, [{ kind: "add-members", members: ["a"] }]],
+  ["replace", "Members", [{ value: "a" }], [{ kind: "set-members", members: ["a"] }]],
+  ["replace", "members", [], [{ kind: "set-members", members: [] }]],
+  ["remove", "members", undefined, [{ kind: "set-members", members: [] }]],
+  ["remove", "members", [{ value: "a" }], [{ kind: "remove-members", members: ["a"] }]],
+  ["remove", "members", [], [{ kind: "remove-members", members: [] }]],
+  ["remove", 'members[value eq "a"]', undefined, [{ kind: "remove-members", members: ["a"] }]],
+  ["remove", 'members[value eq "a" or value eq "b"]', undefined, [{ kind: "remove-members", members: ["a", "b"] }]],
+  ["replace", "displayName", "x", [{ kind: "set-display-name", displayName: "x" }]],
+  ["replace", undefined, { id: "g1", displayName: "x" }, [{ kind: "set-display-name", displayName: "x" }]],
+  ["add", undefined, { members: [{ value: "a" }] }, [{ kind: "add-members", members: ["a"] }]],
+  ["replace", "externalId", "x", [{ kind: "set-external-id", externalId: "x" }]],
+  ["remove", "externalId", undefined, [{ kind: "set-external-id", externalId: undefined }]],
+  ["replace", undefined, { unknown: 1, meta: {} }, []],
+] as const)("compiles %s %s %j", (op, path, value, expected) => {
+  expect(edits(op, path, value)).toEqual(expected);
+});
+
+test.each([
+  ["remove", "members", null, "invalidValue"],
+  ["replace", "members", null, "invalidValue"],
+  ["replace", undefined, { members: null }, "invalidValue"],
+  ["add", "members", [{ value: "a", type: "Group" }], "invalidValue"],
+  ["add", "members", [{ display: "a" }], "invalidValue"],
+  ["remove", 'members[display eq "a"]', undefined, "invalidFilter"],
+  ["remove", 'members[value ne "a"]', undefined, "invalidFilter"],
+  ["remove", 'members[value eq "a" and value eq "b"]', undefined, "invalidFilter"],
+  ["replace", 'members[value eq "a"]', { value: "b" }, "invalidPath"],
+  ["replace", "members.value", "b", "invalidPath"],
+  ["remove", "displayName", undefined, "mutability"],
+  ["replace", "displayName", "", "invalidValue"],
+  ["replace", undefined, { id: "g2", displayName: "x" }, "mutability"],
+  ["replace", "urn:rollcall:params:scim:schemas:extension:posix:1.0:Group:gidNumber", 0, "mutability"],
+] as const)("refuses %s %s %j", (op, path, value, scimType) => {
+  expect(() => edits(op, path, value)).toThrow(expect.objectContaining({ scimType }));
+});

@@ -1,0 +1,86 @@
+/**
+ * A person in SCIM's words, and back. What the directory decides with is a field of its own; everything else that was
+ * stated is kept, canonical, to be said back.
+ */
+
+import { parseHome, sanitiseGecos } from "../../identity/resource.ts";
+import type { UserInput } from "../directory/users.ts";
+import type { Group } from "../store/groups.ts";
+import type { User } from "../store/users.ts";
+import { refuseAs } from "./errors.ts";
+import { type Doc, isObject } from "./json.ts";
+import { metaOf } from "./meta.ts";
+import { ownAttributes, posixUrn, userType } from "./schema.ts";
+
+/**
+ * What the directory is told of a canonical resource.
+ * @throws ScimRefusal `invalidValue` without a userName.
+ */
+export function toInput(doc: Doc, { active: unlessStated }: { readonly active: boolean }): UserInput {
+  const { userName, externalId, active, ...stated } = doc;
+  if (typeof userName !== "string") refuseAs("invalidValue", "userName is required");
+  const attributes = ordered({ ...stated, displayName: printable(stated.displayName) });
+  return {
+    userName,
+    externalId: typeof externalId === "string" ? externalId : undefined,
+    active: typeof active === "boolean" ? active : unlessStated,
+    fullName: fullName(attributes),
+    attributes,
+  };
+}
+
+/** The canonical resource that a PATCH starts from. */
+export function fromInput({ userName, externalId, active, attributes }: UserInput): Doc {
+  return { ...attributes, userName, ...(externalId !== undefined && { externalId }), active };
+}
+
+/** What is answered. Without `groups` (the person's), none are shown. */
+export function renderUser(user: User, groups: readonly Group[], base: string): Doc {
+  const { id, externalId, userName, active, attributes, name, uid } = user;
+  const extensions = userType.extensions
+    .map((extension) => extension.id)
+    .filter((urn) => Object.hasOwn(attributes, urn));
+  return {
+    schemas: [userType.core.id, ...extensions, posixUrn.user],
+    id,
+    ...(externalId !== undefined && { externalId }),
+    userName,
+    active,
+    ...attributes,
+    ...(groups.length > 0 && { groups: groups.map((group) => membership(group, base)) }),
+    [posixUrn.user]: {
+      userName: name,
+      uidNumber: uid,
+      gidNumber: uid,
+      homeDirectory: parseHome(`/home/${name}`),
+      loginShell: "/bin/bash",
+    },
+    meta: metaOf(userType, user, base),
+  };
+}
+
+function membership({ id, displayName }: Group, base: string): Doc {
+  return { value: id, $ref: `${base}/Groups/${id}`, display: displayName, type: "direct" };
+}
+
+/** For passwd's gecos field: the display name, or what the parts of the name give. */
+function fullName({ displayName, name }: Doc): string {
+  const { formatted, givenName, familyName } = isObject(name) ? name : ({} as Doc);
+  const parts = [givenName, familyName].filter((part) => typeof part === "string").join(" ");
+  const full = [displayName, formatted, parts].find((text) => typeof text === "string" && text !== "");
+  return sanitiseGecos(typeof full === "string" ? full : "");
+}
+
+// A display name goes to terminals and pages of ours: no control characters, line separators or direction overrides.
+// Joiners stay: Persian and emoji need them.
+function printable(text: unknown): string | undefined {
+  if (typeof text !== "string") return undefined;
+  const plain = text.toWellFormed().replace(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]+/gu, " ");
+  return plain.trim() || undefined;
+}
+
+/** The same resource always has the same text, so that a change that changes nothing is seen as none. */
+function ordered(doc: Doc): Doc {
+  const names = [...ownAttributes(userType).map(({ name }) => name), ...userType.extensions.map(({ id }) => id)];
+  return Object.fromEntries(names.flatMap((name) => (doc[name] === undefined ? [] : [[name, doc[name]]])));
+}

@@ -1,0 +1,31 @@
+/** The agent's local half on a real disk, as agent/main.ts opens it, and steps to any content. */
+
+import { type Started, start } from "../../agent/apply.ts";
+import { realDisk } from "../../agent/disk.ts";
+import { nssSink } from "../../agent/sinks/nss/sink.ts";
+import { sshSink } from "../../agent/sinks/ssh.ts";
+import { type Copy, prepareSnapshot, type Step } from "../../identity/copy.ts";
+import { nothing, shift } from "../../identity/digest.ts";
+import type { Resource } from "../../identity/resource.ts";
+
+/** The gid of `shadow` on Debian. */
+const shadow = 42;
+
+export function openGround(state: string): Promise<Started> {
+  return start({
+    disk: realDisk,
+    state,
+    sinks: (disk, served) => [nssSink(disk, served), sshSink(disk, served)],
+    gids: new Map([["shadow", shadow]]),
+  });
+}
+
+/** The step from a copy to exactly this content, one revision on. */
+export function stepTo(copy: Copy, content: readonly Resource[]): Step {
+  const to = {
+    epoch: { seq: 1n, id: "1".repeat(32) },
+    revision: copy.at.revision + 1n,
+    digest: shift(nothing, content, []),
+  };
+  return prepareSnapshot(copy, to, content);
+}
