@@ -29,6 +29,8 @@ function pad(cell: string, width: number): string {
   return cell + " ".repeat(Math.max(0, width - lengthOf(cell)));
 }
 
+const graphemes = new Intl.Segmenter();
+
 function lengthOf(cell: string): number {
-  return [...cell].length;
+  return Array.from(graphemes.segment(cell)).length;
 }

@@ -6,7 +6,7 @@
 import { parseArgs } from "node:util";
 import { Unexpected } from "./expect.ts";
 import { keep } from "./keep.ts";
-import { openStage } from "./stage.ts";
+import { openStage, type Stage } from "./stage.ts";
 import { tell } from "./story.ts";
 import { Terminal } from "./terminal.ts";
 
@@ -31,7 +31,7 @@ async function main(signal: AbortSignal): Promise<void> {
   if (options.help) return void process.stdout.write(usage);
   const from = Date.now();
   const terminal = new Terminal((text) => options.output === "text" && process.stdout.write(text));
-  await using stage = await unlessInterrupted(openStage(options.plain), signal);
+  await using stage: Stage = await unlessInterrupted(openStage(options.plain), signal);
   terminal.title(`Rollcall: from an identity provider to a login on every node.\n${stage.words}`);
   const { places, tries, facts } = await unlessInterrupted(tell(stage, terminal), signal);
   const seconds = (Date.now() - from) / 1000;

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { Place } from "./stage.ts";
 import type { Terminal } from "./terminal.ts";
 
-/** Says what to try, and waits for the signal. `tries` are a place's name and a line each. */
+/** Says what to try, and waits for the signal. `tries` are a place's name and a command each. */
 export async function keep(
   places: readonly Place[],
   tries: readonly string[],
@@ -17,7 +17,7 @@ export async function keep(
   const script = join(folder.path, "in");
   // It holds the operator's token: for nobody else to read.
   await writeFile(script, scriptFor(places), { mode: 0o700 });
-  terminal.say(["It all goes on running, until Ctrl-C. Try, in another terminal:"].join("\n"));
+  terminal.say("It all goes on running, until Ctrl-C. Try, in another terminal:");
   terminal.show(tries.map((line) => `${script} ${line}`).join("\n"));
   await new Promise<void>((resolve) => {
     signal.addEventListener("abort", () => resolve(), { once: true });

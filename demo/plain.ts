@@ -17,15 +17,15 @@ import type { Place, Stage } from "./stage.ts";
 
 const repo = fileURLToPath(new URL("..", import.meta.url));
 
-/** @param why there are no test hosts, for the reader. */
+/** @param why there are no test hosts: a sentence for the reader. */
 export async function openPlain(why: string): Promise<Stage> {
   const folder = await mkdtemp(join(tmpdir(), "rollcall-demo-"));
   const places: PlainPlace[] = [];
   return {
     kind: "plain",
     words: [
-      `Without test hosts (${why}):`,
-      "the same programs run as plain processes on 127.0.0.1, each in a folder that stands for its machine,",
+      why,
+      "So the same programs run as plain processes on 127.0.0.1, each in a folder that stands for its machine,",
       "and in place of getent, id and ssh you see the files that they would read.",
     ].join("\n"),
     place: async (name) => {

@@ -46,11 +46,11 @@ export interface Place {
 
 /** @param plain says not even to try for test hosts. */
 export async function openStage(plain: boolean): Promise<Stage> {
-  if (plain) return openPlain("as you asked");
+  if (plain) return openPlain("You asked for no test hosts.");
   try {
     return await openHosts();
   } catch (error) {
     if (!(error instanceof LabUnavailable)) throw error;
-    return openPlain(error.message);
+    return openPlain(`No test hosts: ${error.message}.`);
   }
 }

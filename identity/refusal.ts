@@ -34,7 +34,9 @@ export function refuse(reason: Reason, message: string): never {
 
 /** Quotes a value that a stranger sent, for a message: control characters and anything beyond ASCII escaped, cut at 64. */
 export function quote(value: unknown): string {
-  const text = typeof value === "string" ? value : String(value);
+  // Not String() of an object: that asks the object for its own toString, which a stranger's JSON may hold.
+  const isPlain = typeof value === "string" || typeof value === "number" || typeof value === "bigint";
+  const text = isPlain ? String(value) : (JSON.stringify(value) ?? typeof value);
   const cut = text.length > 64 ? `${text.slice(0, 64)}…` : text;
   return JSON.stringify(cut).replace(
     /[\u007f-\u2025\u2027-\uffff]/g,

@@ -189,6 +189,14 @@ export function parseHome(value: unknown): string {
   return value;
 }
 
+/** Where a person's home directory is. */
+export function homeOf(name: Name): string {
+  return parseHome(`/home/${name}`);
+}
+
+/** The login shell that everyone gets. */
+export const usualShell = "/bin/bash";
+
 /** Login shells that may be written: absolute paths in root-owned folders. */
 const shellPlaces = /^\/(usr\/(local\/)?)?s?bin\/[a-z0-9_][a-z0-9_.-]*$/;
 

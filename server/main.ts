@@ -57,9 +57,12 @@ async function main(options: Options): Promise<void> {
     https: { allowHTTP1: true, key: certificate.key, cert: certificate.cert },
     loggerInstance: log.child({}, { level: "warn" }),
     forceCloseConnections: true,
+    routerOptions: { maxParamLength: 1000 },
   });
   let url = "";
-  await app.register(fastifyConnectPlugin, { routes: operatorRoutes(ctx, ledger, { publicUrl: () => url, log }) });
+  // Open watches end at once when the server stops: their clients come back, and would hold it up for ever.
+  const routes = operatorRoutes(ctx, ledger, { publicUrl: () => url, log });
+  await app.register(fastifyConnectPlugin, { routes, shutdownTimeoutMs: 0 });
   await app.register(scim(ctx, { baseUrl: () => url }));
   await app.listen(options.listen);
   const bound = app.server.address();

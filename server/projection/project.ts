@@ -7,7 +7,7 @@
  */
 
 import type { Gid } from "../../identity/id.ts";
-import { parseHome, type Resource, sanitiseGecos } from "../../identity/resource.ts";
+import { homeOf, type Resource, sanitiseGecos, usualShell } from "../../identity/resource.ts";
 import type { SshKey } from "../../identity/ssh-key.ts";
 import type { Rule } from "../store/clusters.ts";
 import { fold } from "../store/fold.ts";
@@ -46,8 +46,8 @@ export function projectUser(
       gid: Number(uid) as Gid,
       name,
       gecos: sanitiseGecos(user.fullName),
-      home: parseHome(`/home/${name}`),
-      shell: "/bin/bash",
+      home: homeOf(name),
+      shell: usualShell,
     },
     ...granting.map(({ gid }) => ({ kind: "member", gid, uid }) as const),
     ...keys.map(

@@ -3,7 +3,6 @@
  * compared as SCIM compares them, without case: `{"active": false, "Active": true}` must not depend on who reads it.
  */
 
-import { quote } from "../../identity/refusal.ts";
 import { refuseAs } from "./errors.ts";
 
 /** A JSON object. Only its own properties mean anything. */
@@ -31,11 +30,6 @@ export function asObject(value: unknown, what: string): Doc {
 
 export function isObject(value: unknown): value is Doc {
   return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-/** Quotes any JSON value for a message. Not by String(): `{"toString": 1}` would make that throw. */
-export function quoteJson(value: unknown): string {
-  return quote(typeof value === "string" ? value : JSON.stringify(value));
 }
 
 /** A property by its name, whatever its case; undefined if the object has none of its own. */

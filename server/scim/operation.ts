@@ -1,7 +1,8 @@
 /** The operations of a PATCH body, in order. Entra writes `Add`, `Replace` and `Remove`. */
 
+import { quote } from "../../identity/refusal.ts";
 import { refuseAs } from "./errors.ts";
-import { asObject, property, quoteJson } from "./json.ts";
+import { asObject, property } from "./json.ts";
 
 export interface Operation {
   readonly op: "add" | "replace" | "remove";
@@ -28,7 +29,7 @@ function parseOperation(stated: unknown): Operation {
   const path = property(operation, "path") ?? undefined;
   const verb = typeof op === "string" ? op.toLowerCase() : op;
   if (verb !== "add" && verb !== "replace" && verb !== "remove") {
-    return refuseAs("invalidSyntax", `op ${quoteJson(op)} must be add, replace or remove`);
+    return refuseAs("invalidSyntax", `op ${quote(op)} must be add, replace or remove`);
   }
   if (path !== undefined && typeof path !== "string") return refuseAs("invalidPath", "path must be text");
   const value = property(operation, "value");

@@ -3,7 +3,7 @@
  * stated is kept, canonical, to be said back.
  */
 
-import { parseHome, sanitiseGecos } from "../../identity/resource.ts";
+import { homeOf, sanitiseGecos, usualShell } from "../../identity/resource.ts";
 import type { UserInput } from "../directory/users.ts";
 import type { Group } from "../store/groups.ts";
 import type { User } from "../store/users.ts";
@@ -52,8 +52,8 @@ export function renderUser(user: User, groups: readonly Group[], base: string): 
       userName: name,
       uidNumber: uid,
       gidNumber: uid,
-      homeDirectory: parseHome(`/home/${name}`),
-      loginShell: "/bin/bash",
+      homeDirectory: homeOf(name),
+      loginShell: usualShell,
     },
     meta: metaOf(userType, user, base),
   };

@@ -4,9 +4,10 @@
  * wrong type is refused, never guessed.
  */
 
+import { quote } from "../../identity/refusal.ts";
 import type { Attribute } from "./attribute.ts";
 import { refuseAs } from "./errors.ts";
-import { type Doc, isObject, property, quoteJson } from "./json.ts";
+import { type Doc, isObject, property } from "./json.ts";
 import { canBeUnassigned, ownAttributes, type ResourceType } from "./schema.ts";
 
 /** More values of one attribute than any person has. */
@@ -83,7 +84,7 @@ function readBoolean(value: unknown, where: string): boolean {
   const said = typeof value === "string" ? value.toLowerCase() : value;
   if (said === true || said === "true") return true;
   if (said === false || said === "false") return false;
-  return refuseAs("invalidValue", `${where} is ${quoteJson(value)}, but must be true or false`);
+  return refuseAs("invalidValue", `${where} is ${quote(value)}, but must be true or false`);
 }
 
 function readComplex(attribute: Attribute, value: unknown, where: string): unknown {

@@ -1,7 +1,7 @@
-/** The agent's local half on a real disk, as agent/main.ts opens it, and steps to any content. */
+/** The agent's local half as agent/main.ts opens it, and steps to any content. */
 
 import { type Started, start } from "../../agent/apply.ts";
-import { realDisk } from "../../agent/disk.ts";
+import { type Disk, realDisk } from "../../agent/disk.ts";
 import { nssSink } from "../../agent/sinks/nss/sink.ts";
 import { sshSink } from "../../agent/sinks/ssh.ts";
 import { type Copy, prepareSnapshot, type Step } from "../../identity/copy.ts";
@@ -11,11 +11,11 @@ import type { Resource } from "../../identity/resource.ts";
 /** The gid of `shadow` on Debian. */
 const shadow = 42;
 
-export function openGround(state: string): Promise<Started> {
+export function openGround(state: string, disk: Disk = realDisk): Promise<Started> {
   return start({
-    disk: realDisk,
+    disk,
     state,
-    sinks: (disk, served) => [nssSink(disk, served), sshSink(disk, served)],
+    sinks: (_, served) => [nssSink(disk, served), sshSink(disk, served)],
     gids: new Map([["shadow", shadow]]),
   });
 }

@@ -231,7 +231,7 @@ function filesIn(state: string): Files {
 function meaningOf(files: Files): Files {
   const meaning = ([path, text]: [string, string]): string => {
     if (!path.startsWith("nss/")) return text;
-    const [held = "", bytes = ""] = parted(text);
+    const [held, bytes] = parted(text);
     const [data, index] = path.split(/(?<=\.cache)\./);
     if (index === undefined)
       return [
@@ -241,7 +241,7 @@ function meaningOf(files: Files): Files {
           .filter((line) => !/^(#|$)/.test(line))
           .sort(),
       ].join("\n");
-    const [, lines = ""] = parted(files[data ?? ""] ?? "");
+    const [, lines] = parted(files[data ?? ""] ?? "");
     const entries = bytes.split("\n").slice(0, -1);
     const found = entries.map((entry) => {
       const [key, offset] = entry.split("\0", 2);

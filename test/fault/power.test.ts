@@ -114,7 +114,7 @@ class Work {
   readonly #plane: HostedPlane;
   readonly #group: string;
   readonly #users: Person[] = [];
-  readonly #running: Promise<unknown>;
+  readonly #running: Promise<PromiseSettledResult<void>[]>;
   #revisions = 0;
   #stopped = false;
 
@@ -124,15 +124,18 @@ class Work {
     this.#running = Promise.allSettled(Array.from({ length: lanes }, (_, lane) => this.#run(`${prefix}-${lane}`)));
   }
 
-  /** What was answered before the server ended, by whatever death. */
+  /** What was answered before the server ended, by whatever death. @throws Error if it refused something. */
   async ended(): Promise<{ users: readonly Person[]; revisions: number }> {
-    await this.#running;
+    const failures = (await this.#running).flatMap((lane) => (lane.status === "rejected" ? [String(lane.reason)] : []));
+    const refusals = failures.filter((failure) => /^Error: (POST|PATCH) \S+ \d/.test(failure));
+    if (refusals.length > 0) throw new Error(refusals.join("; "));
     return { users: this.#users, revisions: this.#revisions };
   }
 
+  /** @throws Error if anything failed. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    await this.#running;
+    for (const lane of await this.#running) if (lane.status === "rejected") throw lane.reason;
   }
 
   async #run(prefix: string): Promise<void> {

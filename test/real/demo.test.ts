@@ -40,7 +40,7 @@ test("without test hosts it says so, tells the story by files, and leaves none",
   await using folder = await mkdtempDisposable(join(tmpdir(), "demo-test-"));
   const { code, stdout, stderr } = await ended(start(["--plain"], folder.path));
   expect([code, stderr]).toEqual([0, ""]);
-  expect(stdout).toContain("Without test hosts (as you asked)");
+  expect(stdout).toContain("You asked for no test hosts.\n");
   expect(stdout).toContain("Rollout r4 complete: 4 of 4 nodes.\n");
   expect(stdout).toContain("ada:x:200000:200000:Ada Lovelace:/home/ada:/bin/bash\n");
   expect(stdout).toMatch(/Rollout r5 progressing: 3 of 4 nodes\.\n.*\n +compute-2 .*stale, last heard/);
