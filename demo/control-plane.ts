@@ -60,14 +60,22 @@ export async function askNodes({ place }: ControlPlane): Promise<readonly NodeFa
   return (JSON.parse(stdout) as { nodes: NodeFacts[] }).nodes;
 }
 
-/** Waits until all of these nodes proved that they hold a revision. */
-export function acked(plane: ControlPlane, revision: number, names: readonly string[]): Promise<readonly NodeFacts[]> {
-  const holds = ({ name, acked }: NodeFacts) => !names.includes(name) || acked?.revision === `${revision}`;
+/** Waits until all of these nodes proved that they hold a revision, and returns them. */
+export async function acked(
+  plane: ControlPlane,
+  revision: number,
+  names: readonly string[],
+): Promise<readonly NodeFacts[]> {
   return until(
     `r${revision} to be acknowledged by ${names.join(", ")}`,
-    () => askNodes(plane),
-    (nodes) => nodes.filter(({ name }) => names.includes(name)).length === names.length && nodes.every(holds),
+    async () => (await askNodes(plane)).filter(({ name }) => names.includes(name)),
+    (nodes) => nodes.length === names.length && nodes.every((node) => holds(node, revision)),
   );
+}
+
+/** Whether a node proved that it holds a revision, and the server has noted how it got there: it does so just after. */
+function holds({ acked, delivered_by }: NodeFacts, revision: number): boolean {
+  return acked?.revision === `${revision}` && delivered_by !== "";
 }
 
 /** Milliseconds of a duration as JSON writes it. */

@@ -11,7 +11,7 @@ import type { Terminal } from "./terminal.ts";
 
 export interface Told {
   readonly places: readonly Place[];
-  /** What to try where: a place's name, and a line. */
+  /** What to try where: a place's name, and a command. */
   readonly tries: readonly string[];
   /** What was measured, as JSON. */
   readonly facts: Readonly<Record<string, unknown>>;
@@ -53,7 +53,11 @@ export async function tell(stage: Stage, terminal: Terminal): Promise<Told> {
   await okta.deactivate(ada);
   terminal.say("Three nodes acknowledge at once; the fourth is named, with its age, as soon as it is silent too long:");
   await acked(plane, 5, ["login-1", "compute-1", "controller-1"]);
-  const stale = await nodeThat("compute-2 to be noticed as stale", ({ state }) => state === "STATE_STALE");
+  const stale = await until(
+    "compute-2 to be noticed as stale",
+    async () => (await askNodes(plane)).find(({ name }) => name === "compute-2"),
+    (node) => node?.state === "STATE_STALE",
+  );
   const status = await terminal.type(operator, "rollcall rollout status", { code: 5 });
   expect(status.startsWith("Rollout r5 progressing: 3 of 4 nodes.\n"), "3 of 4 nodes", status);
   expect(
@@ -70,11 +74,11 @@ export async function tell(stage: Stage, terminal: Terminal): Promise<Told> {
   terminal.say("The cable is in again:");
   const healing = Date.now();
   await away.place.heal();
-  const healed = await nodeThat("compute-2 to catch up", ({ acked: at }) => at?.revision === "5");
+  const [healed] = await acked(plane, 5, ["compute-2"]);
   const healedAfter = Date.now() - healing;
   await terminal.type(operator, "rollcall rollout status", { is: "Rollout r5 complete: 4 of 4 nodes.\n" });
   await terminal.type(operator, "rollcall node show compute-2 | grep -E '^(state|holds|delivered) '");
-  expect(healed.delivered_by === "delta", "a delta, and no snapshot", JSON.stringify(healed));
+  expect(healed?.delivered_by === "delta", "a delta, and no snapshot", JSON.stringify(healed));
   await proof.knowsNot("compute-2");
 
   return {
@@ -88,7 +92,7 @@ export async function tell(stage: Stage, terminal: Terminal): Promise<Told> {
       stage: stage.kind,
       urls: plane.urls,
       acks: held.map((node) => ({ node: node.name, latency_ms: millis(node.latency), by: node.delivered_by })),
-      stale: { node: stale.name, age_ms: millis(stale.age) },
+      stale: { node: stale?.name, age_ms: millis(stale?.age) },
       healed: { node: healed.name, by: healed.delivered_by, after_ms: healedAfter },
     },
   };
@@ -110,11 +114,6 @@ export async function tell(stage: Stage, terminal: Terminal): Promise<Told> {
     );
     const { rollout } = JSON.parse(answer) as { rollout: Record<string, unknown> };
     expect(rollout["state"] === "STATE_COMPLETE" && rollout["acked"] === 4, "the same by buf curl", answer);
-  }
-
-  function nodeThat(wanted: string, is: (node: NodeFacts) => boolean): Promise<NodeFacts> {
-    const look = async () => (await askNodes(plane)).find(({ name }) => name === "compute-2");
-    return until(wanted, look, (node) => node !== undefined && is(node)) as Promise<NodeFacts>;
   }
 }
 

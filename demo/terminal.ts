@@ -44,8 +44,9 @@ export class Terminal {
     this.#prompt(place, line);
     const outcome = await place.run(line);
     const output = outcome.stdout + outcome.stderr;
-    this.show(shown(output));
-    expect(outcome.code === code, `\`${line}\` on ${place.name} to end with ${code}, not ${outcome.code}`, output);
+    const ended = outcome.code === code;
+    this.show(ended ? shown(output) : output);
+    expect(ended, `\`${line}\` on ${place.name} to end with ${code}, not ${outcome.code}`, output);
     expect(is === undefined || outcome.stdout === is, `\`${line}\` on ${place.name} to print ${is}`, output);
     return outcome.stdout;
   }
