@@ -272,10 +272,18 @@ class Stream implements Link {
   async #acked(position: Position, by: "delta" | "snapshot" | undefined): Promise<void> {
     const { ledger, now, store } = this.#ctx;
     const entry = this.#entry;
-    entry.refusal = undefined;
-    const ackedAt = now();
-    const progress = { acked: position, refused: undefined, ...(by ? { ackedAt } : {}) };
-    ledger.note(entry, { progress: { ...progress, ...(entry.progress.ackedAt ? {} : { ackedAt }) } });
+    // A Hello below what was refused proves only that the node is where it was: the refusal stands.
+    const { refused } = entry.progress;
+    const settles = by !== undefined || !refused || refused.revision <= position.revision;
+    if (settles) entry.refusal = undefined;
+    const isFirst = entry.progress.ackedAt === undefined;
+    ledger.note(entry, {
+      progress: {
+        acked: position,
+        ...(settles ? { refused: undefined } : {}),
+        ...(by !== undefined || isFirst ? { ackedAt: now() } : {}),
+      },
+    });
     if (by === undefined) return;
     const latency = await ledger.latency(entry.node.cluster, position.revision);
     ledger.note(entry, { latency, deliveredBy: by });
