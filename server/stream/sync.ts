@@ -278,6 +278,7 @@ class Stream implements Link {
     if (settles) entry.refusal = undefined;
     const isFirst = entry.progress.ackedAt === undefined;
     ledger.note(entry, {
+      ...(by === undefined ? {} : { deliveredBy: by }),
       progress: {
         acked: position,
         ...(settles ? { refused: undefined } : {}),
@@ -286,7 +287,7 @@ class Stream implements Link {
     });
     if (by === undefined) return;
     const latency = await ledger.latency(entry.node.cluster, position.revision);
-    ledger.note(entry, { latency, deliveredBy: by });
+    ledger.note(entry, { latency });
     if (by === "snapshot" && entry.resync) {
       entry.resync = false;
       await store.write((tx) => tx.nodes.setResync(entry.node.id, false));

@@ -92,9 +92,11 @@ describeHosts("glibc with libnss-cache, on files of two versions", () => {
     const answers = (await Promise.all(readers)).flat();
     inmate.stdin.end();
     const [, count = "0"] = await writing.says(/^wrote (\d+)$/m);
-    expect(Number(count)).toBeGreaterThan(50);
-    expect(answers.length).toBeGreaterThan(500);
     expect(wrong(questions, answers)).toEqual([]);
+    // Only that both sides did something: how much is the machine's affair.
+    expect(Number(count)).toBeGreaterThan(10);
+    expect(answers.length).toBeGreaterThan(100);
+    console.info(`${answers.length} look-ups beside ${count} applies`);
   });
 });
 
