@@ -65,3 +65,15 @@ test.each(["rings", "is lost", "rings twice"] as const)(
     expect(told.map(({ revision }) => revision)).toEqual([1n, 2n]);
   },
 );
+
+test("a head that is seen because a node connects is told to those that follow already", async () => {
+  await using directory = await openHub("is lost");
+  const { hub, cluster } = directory;
+  await hub.head(cluster, "login");
+  const moved = new Promise<Position>((resolve) => {
+    hub.follow({ cluster, role: "login", moved: (head) => head.revision === 2n && resolve(head) });
+  });
+  await directory.change("slurm-users");
+  expect((await hub.head(cluster, "login")).revision).toBe(2n);
+  expect((await moved).revision).toBe(2n);
+});

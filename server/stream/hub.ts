@@ -5,7 +5,7 @@
 
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Logger } from "pino";
-import type { Position } from "../../identity/position.ts";
+import { type Position, sameEpoch } from "../../identity/position.ts";
 import type { Role } from "../../identity/scope.ts";
 import type { Store } from "../store/store.ts";
 
@@ -67,7 +67,7 @@ export class Hub implements Disposable {
       this.#again.add(cluster);
       return;
     }
-    const looking = this.#tell(cluster)
+    const looking = this.#look(cluster)
       .catch((err: unknown) => this.#log.error({ cluster, err }, "reading the head of the log failed"))
       .finally(() => {
         this.#looking.delete(cluster);
@@ -76,8 +76,14 @@ export class Hub implements Disposable {
     this.#looking.set(cluster, looking);
   }
 
-  async #tell(cluster: string): Promise<void> {
-    if (!(await this.#look(cluster))) return;
+  /**
+   * Reads the head; if it moved on, everyone who follows is told, whoever it was that looked. Looks may overtake one
+   * another: an older head never takes the place of a newer one.
+   */
+  async #look(cluster: string): Promise<void> {
+    const found = await this.#store.read((tx) => tx.clusters.get(cluster));
+    if (!found || !movesOn(this.#heads.get(cluster)?.login, found.head.login)) return;
+    this.#heads.set(cluster, found.head);
     let told = 0;
     for (const follower of this.#followers.get(cluster) ?? []) {
       const heads = this.#heads.get(cluster);
@@ -85,15 +91,8 @@ export class Hub implements Disposable {
       if (++told % slice === 0) await nextTurn();
     }
   }
+}
 
-  /** Reads the head; says whether it moved. */
-  async #look(cluster: string): Promise<boolean> {
-    const found = await this.#store.read((tx) => tx.clusters.get(cluster));
-    if (!found) return false;
-    const before = this.#heads.get(cluster);
-    const same =
-      before?.login.revision === found.head.login.revision && before.login.epoch.id === found.head.login.epoch.id;
-    if (!same) this.#heads.set(cluster, found.head);
-    return !same;
-  }
+function movesOn(before: Position | undefined, now: Position): boolean {
+  return !before || !sameEpoch(before.epoch, now.epoch) || now.revision > before.revision;
 }
