@@ -29,11 +29,6 @@ const reserved = new Set(
   all nan default none null-user user_alias runas_alias host_alias cmnd_alias defaults`.split(/\s+/),
 );
 
-/** Whether Rollcall keeps a name from every directory because a system uses it. */
-export function isReserved(name: string): boolean {
-  return reserved.has(name);
-}
-
 /**
  * Parses a POSIX name of a user or a group.
  * @throws Refusal `invalid`, with the rule that is broken.

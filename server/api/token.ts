@@ -8,8 +8,8 @@ import {
   type TokenService,
 } from "../../proto/gen/rollcall/v1/token_pb.ts";
 import { parseMillis, parseRole, printTime } from "../../proto/wire.ts";
+import { orgName } from "../directory/clusters.ts";
 import type { Context } from "../directory/context.ts";
-import { orgName } from "../directory/orgs.ts";
 import { createJoinToken, createScimToken, listScimTokens, revokeScimToken } from "../directory/tokens.ts";
 import type { Token } from "../store/tokens.ts";
 import { message, orDefault } from "./field.ts";

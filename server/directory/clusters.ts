@@ -30,10 +30,10 @@ export async function seed(ctx: Context): Promise<void> {
 }
 
 /** @throws Refusal `invalid` (the name), `not-found` (the org), `conflict` (the name is taken). */
-export async function createCluster(ctx: Context, orgName: string, name: string): Promise<ClusterView> {
+export async function createCluster(ctx: Context, inOrg: string, name: string): Promise<ClusterView> {
   if (!isLabel(name)) refuse("invalid", `the cluster name ${quote(name)} is not a DNS label ([a-z0-9-], at most 63)`);
   return ctx.store.write(async (tx) => {
-    const org = await orgByName(tx, orgName);
+    const org = await orgByName(tx, inOrg);
     if (await tx.clusters.byName(name)) refuse("conflict", `there is a cluster ${quote(name)} already`);
     return view(tx, await addCluster(tx, ctx, org.id, name));
   });
@@ -57,12 +57,18 @@ export async function orgId(ctx: Context, name: string): Promise<string> {
   return ctx.store.read(async (tx) => (await orgByName(tx, name)).id);
 }
 
+/** What people call an org, by the id that the directory knows it by. */
+export async function orgName(ctx: Context, id: string): Promise<string> {
+  return ctx.store.read((tx) => tx.clusters.orgName(id));
+}
+
 /** @throws Refusal `not-found`. */
 export async function clusterByName(tx: Tx, name: string): Promise<Cluster> {
   return (await tx.clusters.byName(name)) ?? refuse("not-found", `no cluster ${quote(name)}`);
 }
 
-async function orgByName(tx: Tx, name: string): Promise<Org> {
+/** @throws Refusal `not-found`. */
+export async function orgByName(tx: Tx, name: string): Promise<Org> {
   return (await tx.clusters.org(name)) ?? refuse("not-found", `no org ${quote(name)}`);
 }
 

@@ -8,7 +8,7 @@ import { quote, refuse } from "../../identity/refusal.ts";
 import type { Role } from "../../identity/scope.ts";
 import type { Token } from "../store/tokens.ts";
 import type { Page } from "../store/users.ts";
-import { clusterByName } from "./clusters.ts";
+import { clusterByName, orgByName } from "./clusters.ts";
 import type { Context } from "./context.ts";
 
 /** How long a join token can be used by default, and at most. */
@@ -38,7 +38,7 @@ export async function createScimToken(
   }
   const secret = `rcs_${ctx.newSecret()}`;
   return ctx.store.write(async (tx) => {
-    const org = (await tx.clusters.org(orgName)) ?? refuse("not-found", `no org ${quote(orgName)}`);
+    const org = await orgByName(tx, orgName);
     const token = newToken(ctx, secret, "scim", org.id, name);
     await tx.tokens.add(token);
     return { secret, token };
@@ -47,7 +47,7 @@ export async function createScimToken(
 
 export async function listScimTokens(ctx: Context, orgName: string, page: Page): Promise<Token[]> {
   return ctx.store.read(async (tx) => {
-    const org = (await tx.clusters.org(orgName)) ?? refuse("not-found", `no org ${quote(orgName)}`);
+    const org = await orgByName(tx, orgName);
     return tx.tokens.list("scim", org.id, page);
   });
 }
