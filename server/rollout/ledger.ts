@@ -41,6 +41,8 @@ export class Ledger implements Fleet, AsyncDisposable {
   readonly #entries = new Map<string, Map<string, Entry>>();
   readonly #listeners = new Set<(cluster: string) => void>();
   readonly #unsaved = new Set<Entry>();
+  /** When the revision that nodes ack now was committed, by cluster. */
+  readonly #commits = new Map<string, { readonly revision: Revision; readonly at: Promise<number | undefined> }>();
   #saving: Promise<void> | undefined;
 
   constructor(ctx: Context) {
@@ -134,10 +136,16 @@ export class Ledger implements Fleet, AsyncDisposable {
     await this.save();
   }
 
-  /** Milliseconds from a revision's commit to now. */
+  /** Milliseconds from a revision's commit to now. A whole fleet asks for the same one: it is read once. */
   async latency(cluster: string, revision: Revision): Promise<number | undefined> {
-    const record = await this.#ctx.store.read((tx) => tx.log.revision(cluster, revision));
-    return record && Math.max(0, this.#ctx.now() - record.committedAt);
+    let commit = this.#commits.get(cluster);
+    if (commit?.revision !== revision) {
+      const record = this.#ctx.store.read((tx) => tx.log.revision(cluster, revision));
+      commit = { revision, at: record.then((found) => found?.committedAt) };
+      this.#commits.set(cluster, commit);
+    }
+    const committedAt = await commit.at;
+    return committedAt === undefined ? undefined : Math.max(0, this.#ctx.now() - committedAt);
   }
 
   #cluster(cluster: string): Map<string, Entry> {
