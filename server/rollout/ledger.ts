@@ -143,6 +143,7 @@ export class Ledger implements Fleet, AsyncDisposable {
       const record = this.#ctx.store.read((tx) => tx.log.revision(cluster, revision));
       commit = { revision, at: record.then((found) => found?.committedAt) };
       this.#commits.set(cluster, commit);
+      record.catch(() => this.#commits.delete(cluster));
     }
     const committedAt = await commit.at;
     return committedAt === undefined ? undefined : Math.max(0, this.#ctx.now() - committedAt);
