@@ -33,13 +33,27 @@ export async function createScimToken(
   orgName: string,
   name: string,
 ): Promise<{ secret: string; token: Token }> {
-  if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(name)) {
-    refuse("invalid", `the connection name ${quote(name)} does not match [a-z0-9][a-z0-9-]{0,62}`);
-  }
+  checkTokenName(name);
   const secret = `rcs_${ctx.newSecret()}`;
   return ctx.store.write(async (tx) => {
     const org = await orgByName(tx, orgName);
     const token = newToken(ctx, secret, "scim", org.id, name);
+    await tx.tokens.add(token);
+    return { secret, token };
+  });
+}
+
+/** Makes a token that reads one cluster. @throws Refusal `invalid` (the name), `not-found` (the cluster). */
+export async function createReadToken(
+  ctx: Context,
+  clusterName: string,
+  name: string,
+): Promise<{ secret: string; token: Token }> {
+  checkTokenName(name);
+  const secret = `rcr_${ctx.newSecret()}`;
+  return ctx.store.write(async (tx) => {
+    const cluster = await clusterByName(tx, clusterName);
+    const token = { ...newToken(ctx, secret, "read", cluster.org, name), cluster: cluster.id };
     await tx.tokens.add(token);
     return { secret, token };
   });
@@ -66,6 +80,7 @@ export async function revokeScimToken(ctx: Context, id: string): Promise<Token> 
 export async function authenticate(ctx: Context, secret: string, kind: Token["kind"]): Promise<Token | undefined> {
   const token = await ctx.store.read((tx) => tx.tokens.byHash(hashToken(secret)));
   if (!token || token.kind !== kind || token.revokedAt !== undefined) return undefined;
+  if (token.expiresAt !== undefined && token.expiresAt <= ctx.now()) return undefined;
   // Once a minute is enough to see that a token is used, and keeps reads free of writes.
   const now = ctx.now();
   if (token.lastUsedAt === undefined || now - token.lastUsedAt > 60_000) {
@@ -92,6 +107,12 @@ export async function createJoinToken(
   });
 }
 
+function checkTokenName(name: string): void {
+  if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(name)) {
+    refuse("invalid", `the connection name ${quote(name)} does not match [a-z0-9][a-z0-9-]{0,62}`);
+  }
+}
+
 function newToken(ctx: Context, secret: string, kind: Token["kind"], org: string | undefined, name: string): Token {
   return {
     id: ctx.newId(),
@@ -99,7 +120,10 @@ function newToken(ctx: Context, secret: string, kind: Token["kind"], org: string
     kind,
     org,
     name,
+    cluster: undefined,
+    client: undefined,
     createdAt: ctx.now(),
+    expiresAt: undefined,
     lastUsedAt: undefined,
     revokedAt: undefined,
   };

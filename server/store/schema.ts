@@ -40,7 +40,39 @@ export interface Schema {
     created_at: number;
     modified_at: number;
   };
+  /** One row per value of an attribute that users can be searched and sorted by, folded where its schema ignores case. */
+  user_values: {
+    user_id: string;
+    /** `title`, `name.givenName`, `emails`: names of different schemas never meet. */
+    attribute: string;
+    /** 0 for the primary value or the first one, which is what is sorted by. */
+    place: number;
+    value: string | null;
+    display: string | null;
+    type: string | null;
+    is_primary: number | null;
+    formatted: string | null;
+    street_address: string | null;
+    locality: string | null;
+    region: string | null;
+    postal_code: string | null;
+    country: string | null;
+  };
   memberships: { group_id: string; user_id: string };
+  /** Groups that are members of groups. */
+  nestings: { group_id: string; member_id: string };
+  /** An admin's locks. Each holds on by every handle of the person, so that no re-creation or rename undoes it. */
+  locks: {
+    id: string;
+    org: string;
+    user_id: string;
+    user_name: string;
+    user_name_folded: string;
+    origin: string;
+    external_id: string | null;
+    reason: string;
+    created_at: number;
+  };
   ssh_keys: {
     org: string;
     user_id: string;
@@ -122,7 +154,12 @@ export interface Schema {
     kind: string;
     org: string | null;
     name: string;
+    /** Of a `read` token: the cluster that it reads. */
+    cluster: string | null;
+    /** Of an access token: the `client` that it was issued to; it dies with it. */
+    client: string | null;
     created_at: number;
+    expires_at: number | null;
     last_used_at: number | null;
     revoked_at: number | null;
   };
@@ -194,5 +231,26 @@ export const migrations: readonly (readonly string[])[] = [
     `create table tokens (
       id text primary key, hash text not null unique, kind text not null, org text, name text not null,
       created_at bigint not null, last_used_at bigint, revoked_at bigint)`,
+  ],
+  [
+    `create table user_values (
+      user_id text not null references users (id), attribute text not null, place integer not null,
+      value text, display text, type text, is_primary integer, formatted text, street_address text, locality text,
+      region text, postal_code text, country text, primary key (user_id, attribute, place))`,
+    `create index user_values_by_value on user_values (attribute, value, user_id)`,
+    `create index users_by_origin on users (org, origin, user_name_folded)`,
+    `create index groups_by_origin on groups (org, origin, display_name_folded)`,
+    `create table nestings (
+      group_id text not null references groups (id), member_id text not null references groups (id),
+      primary key (group_id, member_id))`,
+    `create index nestings_by_member on nestings (member_id, group_id)`,
+    `create table locks (
+      id text primary key, org text not null references orgs (id), user_id text not null, user_name text not null,
+      user_name_folded text not null, origin text not null, external_id text, reason text not null,
+      created_at bigint not null)`,
+    `create index locks_by_org on locks (org, user_name_folded)`,
+    `alter table tokens add column cluster text references clusters (id)`,
+    `alter table tokens add column client text references tokens (id)`,
+    `alter table tokens add column expires_at bigint`,
   ],
 ];

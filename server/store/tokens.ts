@@ -8,11 +8,17 @@ import type { Page } from "./users.ts";
 export interface Token {
   readonly id: string;
   readonly hash: string;
-  readonly kind: "admin" | "scim";
-  /** The org that it writes; undefined for an admin token, which may do everything. */
+  /** `scim` writes an org's directory, `read` reads one cluster, `client` only gets itself short-lived `scim` tokens. */
+  readonly kind: "admin" | "scim" | "read" | "client";
+  /** The org that it is for; undefined for an admin token, which may do everything. */
   readonly org: string | undefined;
   readonly name: string;
+  /** Of a `read` token: the id of the cluster that it reads. */
+  readonly cluster: string | undefined;
+  /** Of a `scim` token that was issued to a `client`: the client's id. */
+  readonly client: string | undefined;
   readonly createdAt: number;
+  readonly expiresAt: number | undefined;
   readonly lastUsedAt: number | undefined;
   readonly revokedAt: number | undefined;
 }
@@ -65,7 +71,10 @@ export class Tokens {
         kind: token.kind,
         org: token.org ?? null,
         name: token.name,
+        cluster: token.cluster ?? null,
+        client: token.client ?? null,
         created_at: token.createdAt,
+        expires_at: token.expiresAt ?? null,
         last_used_at: null,
         revoked_at: null,
       })
@@ -122,7 +131,10 @@ function fromRow(row: Selectable<Schema["tokens"]>): Token {
     kind: row.kind as Token["kind"],
     org: row.org ?? undefined,
     name: row.name,
+    cluster: row.cluster ?? undefined,
+    client: row.client ?? undefined,
     createdAt: Number(row.created_at),
+    expiresAt: row.expires_at === null ? undefined : Number(row.expires_at),
     lastUsedAt: row.last_used_at === null ? undefined : Number(row.last_used_at),
     revokedAt: row.revoked_at === null ? undefined : Number(row.revoked_at),
   };
