@@ -14,7 +14,7 @@ import type { Actor } from "../directory/actor.ts";
 import { orgId } from "../directory/clusters.ts";
 import type { Context } from "../directory/context.ts";
 import { addKey, removeKey } from "../directory/keys.ts";
-import { listUsers, type Portrait, portray } from "../directory/users.ts";
+import { everything, listUsers, type Portrait, portray } from "../directory/users.ts";
 import { message, orDefault } from "./field.ts";
 import { paged } from "./page.ts";
 
@@ -25,8 +25,10 @@ export function directoryService(ctx: Context): ServiceImpl<typeof DirectoryServ
   return {
     async listUsers(request) {
       const id = await org(request.org);
-      const { items, nextPageToken } = await paged(request, async (page) => (await listUsers(ctx, id, {}, page)).users);
-      return { users: items.map(printUser), nextPageToken };
+      const { items, nextPageToken } = await paged(request, async (page) => {
+        return (await listUsers(ctx, admin, id, everything, page, { groups: false })).users;
+      });
+      return { users: items.map(({ user }) => printUser(user)), nextPageToken };
     },
     async getUser(request) {
       return { user: printPortrait(await portray(ctx, await org(request.org), request.user)) };
@@ -57,7 +59,7 @@ function printUser(user: Portrait["user"]): DirectoryUser {
 function printPortrait({ user, groups, keys, clusters }: Portrait): DirectoryUser {
   return {
     ...printUser(user),
-    groups: groups.map(({ displayName }) => displayName).sort(),
+    groups: groups.map(({ group }) => group.displayName).sort(),
     sshKeys: keys.map(printKey),
     clusters: [...clusters],
   };

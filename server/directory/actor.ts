@@ -11,3 +11,11 @@ export type Actor =
 export function show(actor: Actor): string {
   return actor.kind === "admin" ? "admin" : `scim:${actor.connection}`;
 }
+
+/**
+ * Whose things an actor can see and change: those that it made itself; all of them, for an admin (undefined). What a
+ * connection did not make is, to it, not there; only the names are taken.
+ */
+export function originOf(actor: Actor): string | undefined {
+  return actor.kind === "admin" ? undefined : show(actor);
+}

@@ -1,20 +1,24 @@
-/** Commands on groups and memberships. Adding or removing one member costs that member, not the group. */
+/**
+ * Commands on groups and memberships. Adding or removing one user costs that user, not the group. A group may be in
+ * groups: what those grant, its users have. The nesting never closes a circle.
+ */
 
 import { groupIds, parseGid } from "../../identity/id.ts";
 import { quote, refuse } from "../../identity/refusal.ts";
 import { accessOf, names } from "../projection/project.ts";
 import { reproject } from "../projection/reproject.ts";
-import type { Group, GroupMember, GroupQuery } from "../store/groups.ts";
+import type { Group, GroupMember } from "../store/groups.ts";
+import type { Search } from "../store/search.ts";
 import type { Tx } from "../store/store.ts";
 import type { Page } from "../store/users.ts";
-import { type Actor, show } from "./actor.ts";
-import type { Context } from "./context.ts";
+import { type Actor, originOf, show } from "./actor.ts";
+import type { Context, Precondition, Reading } from "./context.ts";
 import { checkText, takeId, takeName } from "./users.ts";
 
 export interface GroupInput {
   readonly displayName: string;
   readonly externalId: string | undefined;
-  /** Ids of users. */
+  /** Ids of users and of groups. */
   readonly members: readonly string[];
 }
 
@@ -41,25 +45,27 @@ export async function createGroup(ctx: Context, actor: Actor, org: string, input
     const origin = show(actor);
     const group: Group = { id, org, origin, displayName, externalId, name, gid, createdAt: now, modifiedAt: now };
     await tx.groups.put(group);
-    const touched = await addMembers(tx, group, members);
-    await reproject(tx, { org, groups: [id], users: touched }, show(actor), now);
+    const touched = await addMembers(tx, actor, group, members);
+    await reproject(tx, { org, groups: [id], users: await affected(tx, org, [id], touched) }, show(actor), now);
     return group;
   });
 }
 
-/** @throws Refusal `not-found`, `forbidden` (another's group), `conflict`, `invalid` (unknown member). */
+/** @throws Refusal `not-found` (also another's group), `conflict`, `invalid` (a member), and what `when` throws. */
 export async function updateGroup(
   ctx: Context,
   actor: Actor,
   org: string,
   id: string,
   edits: readonly GroupEdit[],
+  when?: Precondition,
 ): Promise<Group> {
   return ctx.store.write(async (tx) => {
     const before = await owned(tx, actor, org, id);
-    const touched: string[] = [];
+    when?.(before);
+    const touched: Touched = { users: [], groups: [] };
     let group = before;
-    for (const edit of edits) group = await applyEdit(tx, group, edit, touched);
+    for (const edit of edits) group = await applyEdit(tx, actor, group, edit, touched);
     checkGroup(group.displayName, group.externalId);
     if (group !== before) {
       const holder = await tx.groups.byDisplayName(org, group.displayName);
@@ -67,20 +73,30 @@ export async function updateGroup(
         refuse("conflict", `the displayName ${quote(group.displayName)} is another group's`);
     }
     const now = ctx.now();
-    if (group === before && touched.length === 0) return before;
+    if (group === before && touched.users.length === 0 && touched.groups.length === 0) return before;
     const changed = { ...group, modifiedAt: Math.max(now, before.modifiedAt + 1) };
     await tx.groups.put(changed);
-    if (await rulesDiffer(tx, before, changed)) touched.push(...(await tx.groups.memberIds(id)));
-    await reproject(tx, { org, groups: [id], users: touched }, show(actor), now);
+    const renamed = await rulesDiffer(tx, before, changed);
+    const users = renamed
+      ? [...(await tx.groups.usersWithin([id])), ...touched.users, ...(await tx.groups.usersWithin(touched.groups))]
+      : await affected(tx, org, [id], touched);
+    await reproject(tx, { org, groups: [id], users }, show(actor), now);
     return changed;
   });
 }
 
-/** Removes a group; its members lose what it granted. @throws Refusal `not-found`, `forbidden`. */
-export async function removeGroup(ctx: Context, actor: Actor, org: string, id: string): Promise<void> {
+/** Removes a group; its members lose what it granted. @throws Refusal `not-found`, and what `when` throws. */
+export async function removeGroup(
+  ctx: Context,
+  actor: Actor,
+  org: string,
+  id: string,
+  when?: Precondition,
+): Promise<void> {
   await ctx.store.write(async (tx) => {
-    await owned(tx, actor, org, id);
-    const users = await tx.groups.memberIds(id);
+    const group = await owned(tx, actor, org, id);
+    when?.(group);
+    const users = await affected(tx, org, [id], { users: [], groups: [id] });
     await tx.groups.remove(id);
     await reproject(tx, { org, groups: [id], users }, show(actor), ctx.now());
   });
@@ -88,62 +104,103 @@ export async function removeGroup(ctx: Context, actor: Actor, org: string, id: s
 
 /** A group, with its members if they are wanted. @throws Refusal `not-found`. */
 export async function getGroup(
-  ctx: Context,
+  ctx: Reading,
+  actor: Actor,
   org: string,
   id: string,
   want: { members: boolean },
 ): Promise<{ group: Group; members: GroupMember[] }> {
   return ctx.store.read(async (tx) => {
-    const group = (await tx.groups.get(org, id)) ?? refuse("not-found", `no group ${quote(id)}`);
+    const group = await owned(tx, actor, org, id);
     return { group, members: want.members ? await tx.groups.members(id) : [] };
   });
 }
 
-/** Groups by display name, a page of them with their members if wanted, and how many there are in all. */
+/** Groups by displayName or in the order asked for, a page of them with their members if wanted, and how many there are. */
 export async function listGroups(
-  ctx: Context,
+  ctx: Reading,
+  actor: Actor,
   org: string,
-  query: GroupQuery,
+  search: Search,
   page: Page,
   want: { members: boolean },
 ): Promise<{ total: number; groups: { group: Group; members: GroupMember[] }[] }> {
   return ctx.store.read(async (tx) => {
-    const { total, groups } = await tx.groups.list(org, query, page);
+    const { total, groups } = await tx.groups.list(org, originOf(actor), search, page);
     const filled = [];
     for (const group of groups) filled.push({ group, members: want.members ? await tx.groups.members(group.id) : [] });
     return { total, groups: filled };
   });
 }
 
-async function applyEdit(tx: Tx, group: Group, edit: GroupEdit, touched: string[]): Promise<Group> {
+/** Ids of members that came or went. */
+interface Touched {
+  readonly users: string[];
+  readonly groups: string[];
+}
+
+async function applyEdit(tx: Tx, actor: Actor, group: Group, edit: GroupEdit, touched: Touched): Promise<Group> {
   switch (edit.kind) {
     case "set-display-name":
       return edit.displayName === group.displayName ? group : { ...group, displayName: edit.displayName };
     case "set-external-id":
       return edit.externalId === group.externalId ? group : { ...group, externalId: edit.externalId };
     case "add-members":
-      touched.push(...(await addMembers(tx, group, edit.members)));
+      note(touched, await addMembers(tx, actor, group, edit.members));
       return group;
     case "remove-members":
-      for (const id of edit.members) if (await tx.groups.removeMember(group.id, id)) touched.push(id);
+      note(touched, await removeMembers(tx, group, edit.members));
       return group;
     case "set-members": {
       const wanted = new Set(edit.members);
       const gone = (await tx.groups.memberIds(group.id)).filter((id) => !wanted.has(id));
-      for (const id of gone) if (await tx.groups.removeMember(group.id, id)) touched.push(id);
-      touched.push(...(await addMembers(tx, group, edit.members)));
+      note(touched, await removeMembers(tx, group, gone));
+      note(touched, await addMembers(tx, actor, group, edit.members));
       return group;
     }
   }
 }
 
-async function addMembers(tx: Tx, group: Group, ids: readonly string[]): Promise<string[]> {
-  const added: string[] = [];
-  for (const id of ids) {
-    if (!(await tx.users.get(group.org, id))) refuse("invalid", `members: no user ${quote(id)}`);
-    if (await tx.groups.addMember(group.id, id)) added.push(id);
+function note(touched: Touched, { users, groups }: Touched): void {
+  for (const id of users) touched.users.push(id);
+  for (const id of groups) touched.groups.push(id);
+}
+
+/** @throws Refusal `invalid`: no such user or group to the actor, or a circle. */
+async function addMembers(tx: Tx, actor: Actor, { id, org }: Group, members: readonly string[]): Promise<Touched> {
+  const ids = [...new Set(members)];
+  const origin = originOf(actor);
+  const seen = <T extends { origin: string }>(found: ReadonlyMap<string, T>) =>
+    ids.filter((each) => found.has(each) && (origin === undefined || found.get(each)?.origin === origin));
+  const users = seen(await tx.users.many(org, ids));
+  const groups = users.length === ids.length ? [] : seen(await tx.groups.many(org, ids));
+  const known = new Set([...users, ...groups]);
+  const unknown = ids.find((each) => !known.has(each));
+  if (unknown !== undefined) refuse("invalid", `members: no user or group ${quote(unknown)}`);
+  if (groups.length > 0 && (await tx.groups.within(groups)).has(id)) {
+    refuse("invalid", "members: a group cannot be in itself, nor in a group that is in it");
   }
-  return added;
+  return { users: await tx.groups.addUsers(id, users), groups: await tx.groups.addGroups(id, groups) };
+}
+
+async function removeMembers(tx: Tx, { id }: Group, members: readonly string[]): Promise<Touched> {
+  const ids = [...new Set(members)];
+  return { users: await tx.groups.removeUsers(id, ids), groups: await tx.groups.removeGroups(id, ids) };
+}
+
+/**
+ * The users whose resources may differ after members of a group came or went: none, if neither it nor a group around it
+ * grants anything.
+ */
+async function affected(tx: Tx, org: string, groups: readonly string[], { users, groups: nested }: Touched) {
+  const around = await tx.groups.around(groups);
+  for (const cluster of await tx.clusters.ofOrg(org)) {
+    const access = accessOf(await tx.clusters.rules(cluster.id));
+    if (around.some((group) => names(access, group))) {
+      return [...users, ...(nested.length > 0 ? await tx.groups.usersWithin(nested) : [])];
+    }
+  }
+  return [];
 }
 
 /** Whether a rename moved the group into or out of a cluster's rules: then every member's access may differ. */
@@ -157,10 +214,9 @@ async function rulesDiffer(tx: Tx, before: Group, after: Group): Promise<boolean
 }
 
 async function owned(tx: Tx, actor: Actor, org: string, id: string): Promise<Group> {
-  const group = (await tx.groups.get(org, id)) ?? refuse("not-found", `no group ${quote(id)}`);
-  if (actor.kind === "scim" && group.origin !== show(actor)) {
-    refuse("forbidden", `the group ${quote(group.displayName)} was made by ${group.origin}, and only it may change it`);
-  }
+  const group = await tx.groups.get(org, id);
+  const origin = originOf(actor);
+  if (!group || (origin !== undefined && group.origin !== origin)) refuse("not-found", `no group ${quote(id)}`);
   return group;
 }
 

@@ -7,12 +7,13 @@ import { type IdRange, parseUid, type Uid, userIds } from "../../identity/id.ts"
 import { type Name, nameCandidates } from "../../identity/name.ts";
 import { quote, refuse } from "../../identity/refusal.ts";
 import { reproject } from "../projection/reproject.ts";
-import type { Group } from "../store/groups.ts";
+import type { Membership } from "../store/groups.ts";
 import type { StoredKey } from "../store/keys.ts";
+import { everything, type Search } from "../store/search.ts";
 import type { Tx } from "../store/store.ts";
-import type { Page, User, UserQuery } from "../store/users.ts";
-import { type Actor, show } from "./actor.ts";
-import type { Context } from "./context.ts";
+import type { Page, SearchValue, User } from "../store/users.ts";
+import { type Actor, originOf, show } from "./actor.ts";
+import type { Context, Precondition, Reading } from "./context.ts";
 
 /** What the identity provider (or an admin) states of a person. */
 export interface UserInput {
@@ -23,13 +24,20 @@ export interface UserInput {
   readonly fullName: string;
   /** Everything else that was stated, to be said back: a JSON object. */
   readonly attributes: Readonly<Record<string, unknown>>;
+  /** What of that can be searched by. */
+  readonly values?: readonly SearchValue[];
 }
 
 /**
  * Makes a user, with a uid and a POSIX name of its own.
  * @throws Refusal `conflict` if the userName is taken, `invalid` if it cannot give a name, `exhausted` if no uid is left.
  */
-export async function createUser(ctx: Context, actor: Actor, org: string, input: UserInput): Promise<User> {
+export async function createUser(
+  ctx: Context,
+  actor: Actor,
+  org: string,
+  { values = [], ...input }: UserInput,
+): Promise<User> {
   checkInput(input);
   return ctx.store.write(async (tx) => {
     if (await tx.users.byUserName(org, input.userName)) {
@@ -41,7 +49,8 @@ export async function createUser(ctx: Context, actor: Actor, org: string, input:
     const uid = parseUid(await takeId(tx, org, userIds, id)) as Uid;
     const user: User = { ...input, id, org, origin: show(actor), name, uid, createdAt: now, modifiedAt: now };
     await tx.users.put(user);
-    await reproject(tx, { org, users: [id] }, show(actor), now);
+    await tx.users.putValues(id, values);
+    // Nobody is in a group before they exist, so no cluster holds anything of them yet.
     return user;
   });
 }
@@ -49,20 +58,22 @@ export async function createUser(ctx: Context, actor: Actor, org: string, input:
 /**
  * Changes a user: `change` gets what is stated now and gives what shall be; it may throw a Refusal, and must do nothing
  * else. A change that changes nothing is not written.
- * @throws Refusal `not-found`, `forbidden` (another's user), `conflict` (the new userName is taken).
+ * @throws Refusal `not-found` (also another's user), `conflict` (the new userName is taken), and what `when` throws.
  */
 export async function updateUser(
   ctx: Context,
   actor: Actor,
   org: string,
   id: string,
-  change: (current: UserInput) => UserInput,
+  change: (current: Omit<UserInput, "values">) => UserInput,
+  when?: Precondition,
 ): Promise<User> {
   return ctx.store.write(async (tx) => {
     const user = await owned(tx, actor, org, id);
+    when?.(user);
     const { userName, externalId, active, fullName, attributes } = user;
     const current = { userName, externalId, active, fullName, attributes };
-    const input = change(current);
+    const { values = [], ...input } = change(current);
     if (JSON.stringify(input) === JSON.stringify(current)) return user;
     checkInput(input);
     const holder = await tx.users.byUserName(org, input.userName);
@@ -70,39 +81,78 @@ export async function updateUser(
     const now = ctx.now();
     const changed: User = { ...user, ...input, modifiedAt: Math.max(now, user.modifiedAt + 1) };
     await tx.users.put(changed);
+    if (JSON.stringify(attributes) !== JSON.stringify(input.attributes)) await tx.users.putValues(id, values);
     await reproject(tx, { org, users: [id] }, show(actor), now);
     return changed;
   });
 }
 
-/** Removes a user everywhere; uid and POSIX name stay taken. @throws Refusal `not-found`, `forbidden`. */
-export async function removeUser(ctx: Context, actor: Actor, org: string, id: string): Promise<void> {
+/** Removes a user everywhere; uid and POSIX name stay taken. @throws Refusal `not-found`, and what `when` throws. */
+export async function removeUser(
+  ctx: Context,
+  actor: Actor,
+  org: string,
+  id: string,
+  when?: Precondition,
+): Promise<void> {
   await ctx.store.write(async (tx) => {
-    await owned(tx, actor, org, id);
+    const user = await owned(tx, actor, org, id);
+    when?.(user);
     await tx.users.remove(id);
     await reproject(tx, { org, users: [id] }, show(actor), ctx.now());
   });
 }
 
-/** @throws Refusal `not-found`. */
-export async function getUser(ctx: Context, org: string, id: string): Promise<User> {
-  return ctx.store.read(async (tx) => (await tx.users.get(org, id)) ?? refuse("not-found", `no user ${quote(id)}`));
+/** A person and the groups around them, as far as the actor can see them. */
+export interface Member {
+  readonly user: User;
+  readonly groups: readonly Membership[];
 }
 
-/** Users by userName, a page of them, and how many there are in all. */
+/** @throws Refusal `not-found`. */
+export async function getUser(ctx: Reading, actor: Actor, org: string, id: string, want: Wanted): Promise<Member> {
+  return ctx.store.read(async (tx) => {
+    const [member] = await withGroups(tx, actor, [await owned(tx, actor, org, id)], want);
+    return member ?? refuse("not-found", `no user ${quote(id)}`);
+  });
+}
+
+/** Users by userName or in the order asked for, a page of them, and how many there are in all. */
 export async function listUsers(
-  ctx: Context,
+  ctx: Reading,
+  actor: Actor,
   org: string,
-  query: UserQuery,
+  search: Search,
   page: Page,
-): Promise<{ total: number; users: User[] }> {
-  return ctx.store.read((tx) => tx.users.list(org, query, page));
+  want: Wanted,
+): Promise<{ total: number; users: Member[] }> {
+  return ctx.store.read(async (tx) => {
+    const { total, users } = await tx.users.list(org, originOf(actor), search, page);
+    return { total, users: await withGroups(tx, actor, users, want) };
+  });
+}
+
+export { everything };
+
+export interface Wanted {
+  readonly groups: boolean;
+}
+
+async function withGroups(tx: Tx, actor: Actor, users: readonly User[], want: Wanted): Promise<Member[]> {
+  const origin = originOf(actor);
+  const groups = want.groups ? await tx.groups.of(users.map(({ id }) => id)) : new Map<string, Membership[]>();
+  return users.map((user) => ({
+    user,
+    groups: (groups.get(user.id) ?? []).filter(({ group }) => origin === undefined || group.origin === origin),
+  }));
 }
 
 /** A person with everything that an operator wants to see. */
 export interface Portrait {
   readonly user: User;
-  readonly groups: readonly Group[];
+  readonly groups: readonly Membership[];
+  /** Whether an admin locked the person out. */
+  readonly locked: boolean;
   readonly keys: readonly StoredKey[];
   /** Names of the clusters that hold the person now. */
   readonly clusters: readonly string[];
@@ -117,7 +167,9 @@ export async function portray(ctx: Context, org: string, handle: string): Promis
       const held = await tx.log.resourcesOf(cluster.id, [user.id]);
       if ((held.get(user.id) ?? []).length > 0) clusters.push(cluster.name);
     }
-    return { user, groups: await tx.groups.of(user.id), keys: await tx.keys.of(user.id), clusters };
+    const groups = (await tx.groups.of([user.id])).get(user.id) ?? [];
+    const locked = (await tx.users.locked(org, [user.id])).has(user.id);
+    return { user, groups, locked, keys: await tx.keys.of(user.id), clusters };
   });
 }
 
@@ -132,14 +184,13 @@ export async function findUser(tx: Tx, org: string, handle: string): Promise<Use
 }
 
 async function owned(tx: Tx, actor: Actor, org: string, id: string): Promise<User> {
-  const user = (await tx.users.get(org, id)) ?? refuse("not-found", `no user ${quote(id)}`);
-  if (actor.kind === "scim" && user.origin !== show(actor)) {
-    refuse("forbidden", `the user ${quote(user.userName)} was made by ${user.origin}, and only it may change it`);
-  }
+  const user = await tx.users.get(org, id);
+  const origin = originOf(actor);
+  if (!user || (origin !== undefined && user.origin !== origin)) refuse("not-found", `no user ${quote(id)}`);
   return user;
 }
 
-function checkInput({ userName, externalId }: UserInput): void {
+function checkInput({ userName, externalId }: Omit<UserInput, "values">): void {
   checkText("userName", userName, 256);
   if (externalId !== undefined) checkText("externalId", externalId, 256);
 }

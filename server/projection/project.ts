@@ -6,11 +6,11 @@
  * names it; a membership exists iff both ends do.
  */
 
+import { fold } from "../../identity/fold.ts";
 import type { Gid } from "../../identity/id.ts";
 import { homeOf, type Resource, sanitiseGecos, usualShell } from "../../identity/resource.ts";
 import type { SshKey } from "../../identity/ssh-key.ts";
 import type { Rule } from "../store/clusters.ts";
-import { fold } from "../store/fold.ts";
 import type { Group } from "../store/groups.ts";
 import type { User } from "../store/users.ts";
 

@@ -20,7 +20,15 @@ export interface Call extends Caller {
   readonly query: Readonly<Partial<Record<QueryName, string>>>;
 }
 
-export const queryNames = ["filter", "startIndex", "count", "attributes", "excludedAttributes"] as const;
+export const queryNames = [
+  "filter",
+  "startIndex",
+  "count",
+  "attributes",
+  "excludedAttributes",
+  "sortBy",
+  "sortOrder",
+] as const;
 
 export type QueryName = (typeof queryNames)[number];
 

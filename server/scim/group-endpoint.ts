@@ -8,17 +8,17 @@ import type { Doc } from "./json.ts";
 import { locationOf } from "./meta.ts";
 import { parseOperations } from "./operation.ts";
 import { listResponse, parsePage } from "./page.ts";
-import { groupQuery } from "./query.ts";
+import { search } from "./query.ts";
 import { groupType } from "./schema.ts";
 import { type Selection, select, wants } from "./selection.ts";
 
 export const groupEndpoint: Endpoint = {
   async list(call) {
-    const { ctx, org, base, query } = call;
+    const { ctx, actor, org, base, query } = call;
     const selection = selectionOf(groupType, call);
     const { startIndex, rows } = parsePage(query.startIndex, query.count);
     const want = { members: wants(selection, "members") };
-    const { total, groups } = await listGroups(ctx, org, groupQuery(query.filter), rows, want);
+    const { total, groups } = await listGroups(ctx, actor, org, search(groupType, query, base), rows, want);
     const shown = groups.map(({ group, members }) =>
       select(selection, renderGroup(group, want.members ? members : undefined, base)),
     );
@@ -62,8 +62,8 @@ export const groupEndpoint: Endpoint = {
   },
 };
 
-async function show({ ctx, org, base }: Call, id: string, selection: Selection): Promise<Doc> {
+async function show({ ctx, actor, org, base }: Call, id: string, selection: Selection): Promise<Doc> {
   const want = { members: wants(selection, "members") };
-  const { group, members } = await getGroup(ctx, org, id, want);
+  const { group, members } = await getGroup(ctx, actor, org, id, want);
   return select(selection, renderGroup(group, want.members ? members : undefined, base));
 }

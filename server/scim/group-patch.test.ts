@@ -29,7 +29,6 @@ test.each([
   ["remove", "members", null, "invalidValue"],
   ["replace", "members", null, "invalidValue"],
   ["replace", undefined, { members: null }, "invalidValue"],
-  ["add", "members", [{ value: "a", type: "Group" }], "invalidValue"],
   ["add", "members", [{ display: "a" }], "invalidValue"],
   ["remove", 'members[display eq "a"]', undefined, "invalidFilter"],
   ["remove", 'members[value ne "a"]', undefined, "invalidFilter"],

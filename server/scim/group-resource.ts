@@ -1,17 +1,16 @@
 /** A group in SCIM's words, and back. */
 
-import { quote } from "../../identity/refusal.ts";
 import type { Group, GroupMember } from "../store/groups.ts";
 import { refuseAs } from "./errors.ts";
 import { type Doc, isObject, property } from "./json.ts";
 import { metaOf } from "./meta.ts";
-import { groupType, posixUrn } from "./schema.ts";
+import { groupType, posixUrn, userType } from "./schema.ts";
 import { readResource } from "./value.ts";
 
 export interface StatedGroup {
   readonly displayName: string;
   readonly externalId: string | undefined;
-  /** Ids of users; undefined if the request does not say who is in it. */
+  /** Ids of users and groups; undefined if the request does not say who is in it. */
   readonly members: readonly string[] | undefined;
 }
 
@@ -30,7 +29,7 @@ export function readGroup(body: Doc): StatedGroup {
 }
 
 /**
- * Ids of the users that a value of `members` names: an array, or one, of `{value}` or bare ids.
+ * Ids of the users and groups that a value of `members` names: an array, or one, of `{value}` or bare ids.
  * @throws ScimRefusal `invalidValue`.
  */
 export function memberIds(stated: unknown): string[] {
@@ -52,17 +51,15 @@ export function renderGroup(group: Group, members: readonly GroupMember[] | unde
   };
 }
 
-function renderMember({ id, userName }: GroupMember, base: string): Doc {
-  return { value: id, $ref: `${base}/Users/${id}`, display: userName, type: "User" };
+function renderMember({ id, type, display }: GroupMember, base: string): Doc {
+  const { name, endpoint } = type === "user" ? userType : groupType;
+  return { value: id, $ref: `${base}${endpoint}/${id}`, display, type: name };
 }
 
 function memberId(member: unknown): string {
   const id = isObject(member) ? property(member, "value") : member;
-  const type = isObject(member) ? property(member, "type") : undefined;
-  if (typeof id !== "string" || id === "")
-    refuseAs("invalidValue", "members: each must have the id of a user as value");
-  if (typeof type === "string" && type.toLowerCase() === "group") {
-    refuseAs("invalidValue", `members: ${quote(id)} is a group; groups inside groups are not supported yet`);
+  if (typeof id !== "string" || id === "") {
+    refuseAs("invalidValue", "members: each must have the id of a user or a group as value");
   }
   return id;
 }

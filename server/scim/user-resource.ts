@@ -5,12 +5,13 @@
 
 import { homeOf, sanitiseGecos, usualShell } from "../../identity/resource.ts";
 import type { UserInput } from "../directory/users.ts";
-import type { Group } from "../store/groups.ts";
+import type { Membership } from "../store/groups.ts";
 import type { User } from "../store/users.ts";
 import { refuseAs } from "./errors.ts";
 import { type Doc, isObject } from "./json.ts";
 import { metaOf } from "./meta.ts";
 import { ownAttributes, posixUrn, userType } from "./schema.ts";
+import { searchValues } from "./search-values.ts";
 
 /**
  * What the directory is told of a canonical resource.
@@ -26,16 +27,17 @@ export function toInput(doc: Doc, { active: unlessStated }: { readonly active: b
     active: typeof active === "boolean" ? active : unlessStated,
     fullName: fullName(attributes),
     attributes,
+    values: searchValues(attributes),
   };
 }
 
 /** The canonical resource that a PATCH starts from. */
-export function fromInput({ userName, externalId, active, attributes }: UserInput): Doc {
+export function fromInput({ userName, externalId, active, attributes }: Omit<UserInput, "values">): Doc {
   return { ...attributes, userName, ...(externalId !== undefined && { externalId }), active };
 }
 
 /** What is answered. Without `groups` (the person's), none are shown. */
-export function renderUser(user: User, groups: readonly Group[], base: string): Doc {
+export function renderUser(user: User, groups: readonly Membership[], base: string): Doc {
   const { id, externalId, userName, active, attributes, name, uid } = user;
   const extensions = userType.extensions
     .map((extension) => extension.id)
@@ -59,8 +61,8 @@ export function renderUser(user: User, groups: readonly Group[], base: string): 
   };
 }
 
-function membership({ id, displayName }: Group, base: string): Doc {
-  return { value: id, $ref: `${base}/Groups/${id}`, display: displayName, type: "direct" };
+function membership({ group: { id, displayName }, type }: Membership, base: string): Doc {
+  return { value: id, $ref: `${base}/Groups/${id}`, display: displayName, type };
 }
 
 /** For passwd's gecos field: the display name, or what the parts of the name give. */

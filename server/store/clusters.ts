@@ -2,9 +2,9 @@
 
 import type { Kysely, Selectable } from "kysely";
 import type { Digest } from "../../identity/digest.ts";
+import { fold } from "../../identity/fold.ts";
 import type { Position } from "../../identity/position.ts";
 import type { Role } from "../../identity/scope.ts";
-import { fold } from "./fold.ts";
 import type { Schema } from "./schema.ts";
 import type { Page } from "./users.ts";
 

@@ -1,11 +1,12 @@
 /** Groups of the directory and who is in them. A membership is a row: one more member never reads the others. */
 
-import type { Kysely, Selectable } from "kysely";
+import { type Kysely, type Selectable, sql } from "kysely";
+import { fold } from "../../identity/fold.ts";
 import type { Gid } from "../../identity/id.ts";
 import type { Name } from "../../identity/name.ts";
-import { fold } from "./fold.ts";
 import type { Schema } from "./schema.ts";
-import type { Page } from "./users.ts";
+import { groupCondition, groupOrder, type Search } from "./search.ts";
+import { type Page, slices } from "./users.ts";
 
 export interface Group {
   readonly id: string;
@@ -19,18 +20,17 @@ export interface Group {
   readonly modifiedAt: number;
 }
 
-/** A member as a group's reader sees them. */
+/** A member as a group's reader sees it: a user by userName, or a group by displayName. */
 export interface GroupMember {
   readonly id: string;
-  readonly userName: string;
+  readonly type: "user" | "group";
+  readonly display: string;
 }
 
-export interface GroupQuery {
-  readonly displayName?: string;
-  readonly externalId?: string;
-  readonly id?: string;
-  /** Only groups that this user is in. */
-  readonly member?: string;
+/** A group that a user is in, by itself or through a group in it. */
+export interface Membership {
+  readonly group: Group;
+  readonly type: "direct" | "indirect";
 }
 
 export class Groups {
@@ -41,21 +41,48 @@ export class Groups {
   }
 
   async get(org: string, id: string): Promise<Group | undefined> {
-    const row = await this.#all(org, { id }).selectAll().executeTakeFirst();
+    const row = await this.#all(org).where("id", "=", id).selectAll().executeTakeFirst();
     return row && fromRow(row);
   }
 
   async byDisplayName(org: string, displayName: string): Promise<Group | undefined> {
-    const row = await this.#all(org, { displayName }).selectAll().executeTakeFirst();
+    const row = await this.#all(org)
+      .where("display_name_folded", "=", fold(displayName))
+      .selectAll()
+      .executeTakeFirst();
     return row && fromRow(row);
   }
 
-  async list(org: string, query: GroupQuery, { offset, limit }: Page): Promise<{ total: number; groups: Group[] }> {
-    const counted = await this.#all(org, query)
-      .select((eb) => eb.fn.countAll<number>().as("total"))
-      .executeTakeFirstOrThrow();
-    const rows = await this.#all(org, query)
-      .selectAll()
+  /** Those of some groups that exist, by id. */
+  async many(org: string, ids: readonly string[]): Promise<Map<string, Group>> {
+    const found = new Map<string, Group>();
+    for (const some of slices(ids)) {
+      const rows = await this.#all(org).where("id", "in", some).selectAll().execute();
+      for (const row of rows) found.set(row.id, fromRow(row));
+    }
+    return found;
+  }
+
+  /** Groups, those that one origin made if it is given, by displayName or as the search says. */
+  async list(
+    org: string,
+    origin: string | undefined,
+    { where, order }: Search,
+    { offset, limit }: Page,
+  ): Promise<{ total: number; groups: Group[] }> {
+    const all = this.#all(org)
+      .$if(origin !== undefined, (query) => query.where("origin", "=", origin ?? ""))
+      .$if(where.kind !== "all", (query) => query.where(groupCondition(where)));
+    const counted = await all.select((eb) => eb.fn.countAll<number>().as("total")).executeTakeFirstOrThrow();
+    if (limit === 0) return { total: Number(counted.total), groups: [] };
+    const direction = order?.descending ? "desc" : "asc";
+    const rows = await all
+      .$if(order !== undefined, (query) =>
+        order
+          ? query.orderBy(sql`${groupOrder(order)} is null`, direction).orderBy(groupOrder(order), direction)
+          : query,
+      )
+      .selectAll("groups")
       .orderBy("display_name_folded")
       .limit(limit)
       .offset(offset)
@@ -74,69 +101,202 @@ export class Groups {
 
   async remove(id: string): Promise<void> {
     await this.#db.deleteFrom("memberships").where("group_id", "=", id).execute();
+    await this.#db.deleteFrom("nestings").where("group_id", "=", id).execute();
+    await this.#db.deleteFrom("nestings").where("member_id", "=", id).execute();
     await this.#db.deleteFrom("groups").where("id", "=", id).execute();
   }
 
+  /** Members of a group itself: users by userName, then groups by displayName. */
   async members(id: string): Promise<GroupMember[]> {
-    return this.#db
+    const users = await this.#db
       .selectFrom("memberships")
       .innerJoin("users", "users.id", "memberships.user_id")
-      .select(["users.id as id", "users.user_name as userName"])
+      .select(["users.id as id", "users.user_name as display"])
       .where("memberships.group_id", "=", id)
       .orderBy("users.user_name_folded")
       .execute();
-  }
-
-  /** Ids of a group's members. */
-  async memberIds(id: string): Promise<string[]> {
-    const rows = await this.#db.selectFrom("memberships").select("user_id").where("group_id", "=", id).execute();
-    return rows.map(({ user_id }) => user_id);
-  }
-
-  /** Groups that a user is in, by display name. */
-  async of(userId: string): Promise<Group[]> {
-    const rows = await this.#db
-      .selectFrom("memberships")
-      .innerJoin("groups", "groups.id", "memberships.group_id")
-      .selectAll("groups")
-      .where("memberships.user_id", "=", userId)
+    const groups = await this.#db
+      .selectFrom("nestings")
+      .innerJoin("groups", "groups.id", "nestings.member_id")
+      .select(["groups.id as id", "groups.display_name as display"])
+      .where("nestings.group_id", "=", id)
       .orderBy("groups.display_name_folded")
       .execute();
-    return rows.map(fromRow);
+    return [
+      ...users.map((user) => ({ ...user, type: "user" as const })),
+      ...groups.map((group) => ({ ...group, type: "group" as const })),
+    ];
   }
 
-  /** Adds a member; says whether it was new. */
-  async addMember(groupId: string, userId: string): Promise<boolean> {
-    const result = await this.#db
-      .insertInto("memberships")
-      .values({ group_id: groupId, user_id: userId })
-      .onConflict((oc) => oc.columns(["group_id", "user_id"]).doNothing())
-      .executeTakeFirst();
-    return result.numInsertedOrUpdatedRows === 1n;
+  /** Ids of a group's own members, users and groups. */
+  async memberIds(id: string): Promise<string[]> {
+    const users = await this.#db.selectFrom("memberships").select("user_id").where("group_id", "=", id).execute();
+    const groups = await this.#db.selectFrom("nestings").select("member_id").where("group_id", "=", id).execute();
+    return [...users.map(({ user_id }) => user_id), ...groups.map(({ member_id }) => member_id)];
   }
 
-  /** Removes a member; says whether it was there. */
-  async removeMember(groupId: string, userId: string): Promise<boolean> {
-    const result = await this.#db
-      .deleteFrom("memberships")
-      .where("group_id", "=", groupId)
-      .where("user_id", "=", userId)
-      .executeTakeFirst();
-    return result.numDeletedRows === 1n;
-  }
-
-  #all(org: string, { displayName, externalId, id, member }: GroupQuery) {
-    let query = this.#db.selectFrom("groups").where("org", "=", org);
-    if (displayName !== undefined) query = query.where("display_name_folded", "=", fold(displayName));
-    if (externalId !== undefined) query = query.where("external_id", "=", externalId);
-    if (id !== undefined) query = query.where("id", "=", id);
-    if (member !== undefined) {
-      query = query.where("id", "in", (eb) =>
-        eb.selectFrom("memberships").select("group_id").where("user_id", "=", member),
+  /** Groups that some users are in, by displayName: first the ones that name them, then those around. */
+  async of(userIds: readonly string[]): Promise<Map<string, Membership[]>> {
+    const direct = new Map<string, Set<string>>(userIds.map((id) => [id, new Set()]));
+    for (const some of slices(userIds)) {
+      const rows = await this.#db.selectFrom("memberships").selectAll().where("user_id", "in", some).execute();
+      for (const { user_id, group_id } of rows) direct.get(user_id)?.add(group_id);
+    }
+    const inner = [...new Set([...direct.values()].flatMap((ids) => [...ids]))];
+    const above = await this.#parents(inner);
+    const groups = await this.#byIds([...new Set([...inner, ...[...above.values()].flat()])]);
+    const found = new Map<string, Membership[]>();
+    for (const [user, ids] of direct) {
+      const around = [...closure([...ids], above)].filter((id) => !ids.has(id));
+      const memberships = [
+        ...[...ids].map((id) => ({ group: groups.get(id), type: "direct" as const })),
+        ...around.map((id) => ({ group: groups.get(id), type: "indirect" as const })),
+      ];
+      found.set(
+        user,
+        memberships
+          .flatMap(({ group, type }) => (group ? [{ group, type }] : []))
+          .sort((a, b) => (a.group.displayName < b.group.displayName ? -1 : 1)),
       );
     }
-    return query;
+    return found;
   }
+
+  /** Groups with all that they are in, directly or not, themselves included. */
+  async around(ids: readonly string[]): Promise<Group[]> {
+    const all = closure(ids, await this.#parents(ids));
+    return [...(await this.#byIds([...all])).values()];
+  }
+
+  /** Ids of the users of some groups and of every group in them. */
+  async usersWithin(ids: readonly string[]): Promise<string[]> {
+    const groups = await this.within(ids);
+    const users = new Set<string>();
+    for (const some of slices([...groups])) {
+      const rows = await this.#db
+        .selectFrom("memberships")
+        .select("user_id")
+        .distinct()
+        .where("group_id", "in", some)
+        .execute();
+      for (const { user_id } of rows) users.add(user_id);
+    }
+    return [...users];
+  }
+
+  /** Ids of some groups and of every group in them. */
+  async within(ids: readonly string[]): Promise<Set<string>> {
+    const all = new Set(ids);
+    let next: readonly string[] = [...ids];
+    while (next.length > 0) {
+      const rows: { member_id: string }[] = [];
+      for (const some of slices(next)) {
+        rows.push(
+          ...(await this.#db.selectFrom("nestings").select("member_id").where("group_id", "in", some).execute()),
+        );
+      }
+      next = [...new Set(rows.map(({ member_id }) => member_id))].filter((id) => !all.has(id));
+      for (const id of next) all.add(id);
+    }
+    return all;
+  }
+
+  /** Adds users; gives back those that were new. */
+  async addUsers(groupId: string, userIds: readonly string[]): Promise<string[]> {
+    const added: string[] = [];
+    for (const some of slices(userIds)) {
+      const rows = await this.#db
+        .insertInto("memberships")
+        .values(some.map((user_id) => ({ group_id: groupId, user_id })))
+        .onConflict((oc) => oc.columns(["group_id", "user_id"]).doNothing())
+        .returning("user_id")
+        .execute();
+      added.push(...rows.map(({ user_id }) => user_id));
+    }
+    return added;
+  }
+
+  /** Adds groups; gives back those that were new. */
+  async addGroups(groupId: string, memberIds: readonly string[]): Promise<string[]> {
+    const added: string[] = [];
+    for (const some of slices(memberIds)) {
+      const rows = await this.#db
+        .insertInto("nestings")
+        .values(some.map((member_id) => ({ group_id: groupId, member_id })))
+        .onConflict((oc) => oc.columns(["group_id", "member_id"]).doNothing())
+        .returning("member_id")
+        .execute();
+      added.push(...rows.map(({ member_id }) => member_id));
+    }
+    return added;
+  }
+
+  /** Removes users from a group; gives back those that were there. */
+  async removeUsers(groupId: string, userIds: readonly string[]): Promise<string[]> {
+    const gone: string[] = [];
+    for (const some of slices(userIds)) {
+      const rows = await this.#db
+        .deleteFrom("memberships")
+        .where("group_id", "=", groupId)
+        .where("user_id", "in", some)
+        .returning("user_id")
+        .execute();
+      gone.push(...rows.map(({ user_id }) => user_id));
+    }
+    return gone;
+  }
+
+  /** Removes groups from a group; gives back those that were there. */
+  async removeGroups(groupId: string, memberIds: readonly string[]): Promise<string[]> {
+    const gone: string[] = [];
+    for (const some of slices(memberIds)) {
+      const rows = await this.#db
+        .deleteFrom("nestings")
+        .where("group_id", "=", groupId)
+        .where("member_id", "in", some)
+        .returning("member_id")
+        .execute();
+      gone.push(...rows.map(({ member_id }) => member_id));
+    }
+    return gone;
+  }
+
+  /** The parents of some groups, of those parents, and so on. */
+  async #parents(ids: readonly string[]): Promise<Map<string, string[]>> {
+    const parents = new Map<string, string[]>();
+    const seen = new Set(ids);
+    let next: readonly string[] = [...seen];
+    while (next.length > 0) {
+      const rows: { group_id: string; member_id: string }[] = [];
+      for (const some of slices(next)) {
+        rows.push(...(await this.#db.selectFrom("nestings").selectAll().where("member_id", "in", some).execute()));
+      }
+      for (const { group_id, member_id } of rows) parents.set(member_id, [...(parents.get(member_id) ?? []), group_id]);
+      next = [...new Set(rows.map(({ group_id }) => group_id))].filter((id) => !seen.has(id));
+      for (const id of next) seen.add(id);
+    }
+    return parents;
+  }
+
+  async #byIds(ids: readonly string[]): Promise<Map<string, Group>> {
+    const found = new Map<string, Group>();
+    for (const some of slices(ids)) {
+      const rows = await this.#db.selectFrom("groups").selectAll().where("id", "in", some).execute();
+      for (const row of rows) found.set(row.id, fromRow(row));
+    }
+    return found;
+  }
+
+  #all(org: string) {
+    return this.#db.selectFrom("groups").where("groups.org", "=", org);
+  }
+}
+
+function closure(ids: readonly string[], above: ReadonlyMap<string, readonly string[]>): Set<string> {
+  const all = new Set(ids);
+  // A set hands out what is added while it is walked.
+  for (const id of all) for (const parent of above.get(id) ?? []) all.add(parent);
+  return all;
 }
 
 function fromRow(row: Selectable<Schema["groups"]>): Group {

@@ -3,6 +3,7 @@
 import type { Kysely } from "kysely";
 import type { SshKey } from "../../identity/ssh-key.ts";
 import type { Schema } from "./schema.ts";
+import { slices } from "./users.ts";
 
 /** A key and when it was added. */
 export interface StoredKey extends SshKey {
@@ -17,19 +18,25 @@ export class Keys {
   }
 
   async of(userId: string): Promise<StoredKey[]> {
-    const rows = await this.#db
-      .selectFrom("ssh_keys")
-      .selectAll()
-      .where("user_id", "=", userId)
-      .orderBy("sha256")
-      .execute();
-    return rows.map(({ type, base64, comment, sha256, created_at }) => ({
-      type,
-      base64,
-      comment,
-      sha256,
-      createdAt: Number(created_at),
-    }));
+    return (await this.ofMany([userId])).get(userId) ?? [];
+  }
+
+  /** Keys of some users, in the order of their hashes; nothing for who has none. */
+  async ofMany(userIds: readonly string[]): Promise<Map<string, StoredKey[]>> {
+    const found = new Map<string, StoredKey[]>();
+    for (const some of slices(userIds)) {
+      const rows = await this.#db
+        .selectFrom("ssh_keys")
+        .selectAll()
+        .where("user_id", "in", some)
+        .orderBy("sha256")
+        .execute();
+      for (const { user_id, type, base64, comment, sha256, created_at } of rows) {
+        const key = { type, base64, comment, sha256, createdAt: Number(created_at) };
+        found.set(user_id, [...(found.get(user_id) ?? []), key]);
+      }
+    }
+    return found;
   }
 
   /** The id of the user who has a key. */

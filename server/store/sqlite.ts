@@ -1,12 +1,18 @@
 /**
  * SQLite, embedded: WAL, `synchronous=FULL` (NORMAL lost every acknowledged commit at a power cut), one writer at a time
  * and a reader of its own, so that a look-up never waits for a commit.
+ *
+ * Writers queue, and those that wait together commit together: one flush to the disk for all of them. Each runs behind a
+ * savepoint, so that one that is refused takes nothing of its neighbours along; none is answered before the commit.
  */
 
 import SqliteDatabase from "better-sqlite3";
-import { Kysely, SqliteDialect, sql } from "kysely";
+import { Kysely, SqliteDialect, sql, type Transaction } from "kysely";
 import { migrations, type Schema } from "./schema.ts";
-import { type Store, Tx } from "./store.ts";
+import { type Snapshot, type Store, Tx } from "./store.ts";
+
+/** More commands than this never share a commit: the last one's answer waits for the first one's work. */
+const mostTogether = 64;
 
 /**
  * Opens the database file, makes it if it is missing, and brings it to this program's schema.
@@ -17,16 +23,13 @@ export async function openSqlite(path: string, now: () => number): Promise<Store
   await migrate(writer, now);
   const reader = open(path, { readonly: true });
   const listeners = new Set<(cluster: string) => void>();
+  const write = groupCommits(writer, (clusters) => {
+    for (const cluster of clusters) for (const listener of listeners) listener(cluster);
+  });
   return {
     read: (query) => reader.transaction().execute((db) => query(new Tx(db))),
-    async write(command) {
-      const { result, appended } = await writer.transaction().execute(async (db) => {
-        const tx = new Tx(db);
-        return { result: await command(tx), appended: tx.appended };
-      });
-      for (const cluster of appended) for (const listener of listeners) listener(cluster);
-      return result;
-    },
+    write,
+    snapshot: () => openSnapshot(path),
     onAppend(listener) {
       listeners.add(listener);
       return { [Symbol.dispose]: () => listeners.delete(listener) };
@@ -38,15 +41,123 @@ export async function openSqlite(path: string, now: () => number): Promise<Store
   };
 }
 
+async function openSnapshot(path: string): Promise<Snapshot> {
+  const db = open(path, { readonly: true });
+  const transaction = await db.startTransaction().execute();
+  // SQLite takes its snapshot at the first read, not at BEGIN.
+  await transaction.selectFrom("migrations").select("step").limit(1).execute();
+  return {
+    read: (query) => query(new Tx(transaction)),
+    async [Symbol.asyncDispose]() {
+      await transaction.rollback().execute();
+      await db.destroy();
+    },
+  };
+}
+
+interface Waiting {
+  /** Runs the command; gives back what is to be done once it is durable. */
+  readonly run: (tx: Tx) => Promise<() => void>;
+  readonly fail: (error: unknown) => void;
+}
+
+function groupCommits(db: Kysely<Schema>, ring: (clusters: Iterable<string>) => void): Store["write"] {
+  let queue: Waiting[] = [];
+  let draining = false;
+
+  async function drain(): Promise<void> {
+    while (queue.length > 0) {
+      // One turn of the event loop: whoever is at the door comes along.
+      await new Promise((resolve) => setImmediate(resolve));
+      const batch = queue.slice(0, mostTogether);
+      queue = queue.slice(mostTogether);
+      await commit(batch);
+    }
+    draining = false;
+  }
+
+  async function commit(batch: readonly Waiting[]): Promise<void> {
+    const appended = new Set<string>();
+    let settle: (() => void)[];
+    try {
+      settle = await db.transaction().execute(async (transaction) => {
+        const outcomes: (() => void)[] = [];
+        for (const waiting of batch) outcomes.push(await runOne(transaction, waiting, appended));
+        return outcomes;
+      });
+    } catch (error) {
+      for (const { fail } of batch) fail(error);
+      return;
+    }
+    ring(appended);
+    for (const done of settle) done();
+  }
+
+  return (command) =>
+    new Promise((resolve, reject) => {
+      queue.push({
+        async run(tx) {
+          const result = await command(tx);
+          return () => resolve(result);
+        },
+        fail: reject,
+      });
+      if (draining) return;
+      draining = true;
+      void drain();
+    });
+}
+
+async function runOne(
+  transaction: Transaction<Schema>,
+  { run, fail }: Waiting,
+  appended: Set<string>,
+): Promise<() => void> {
+  await sql`savepoint command`.execute(transaction);
+  const tx = new Tx(transaction);
+  try {
+    const done = await run(tx);
+    await sql`release command`.execute(transaction);
+    for (const cluster of tx.appended) appended.add(cluster);
+    return done;
+  } catch (error) {
+    await sql`rollback to command`.execute(transaction);
+    await sql`release command`.execute(transaction);
+    return () => fail(error);
+  }
+}
+
 function open(path: string, options: { readonly?: boolean } = {}): Kysely<Schema> {
   const database = new SqliteDatabase(path, options);
   database.pragma("busy_timeout = 5000");
+  // LIKE is asked of folded text, and of text whose case matters.
+  database.pragma("case_sensitive_like = ON");
   if (!options.readonly) {
     database.pragma("journal_mode = WAL");
     database.pragma("synchronous = FULL");
     database.pragma("foreign_keys = ON");
   }
-  return new Kysely<Schema>({ dialect: new SqliteDialect({ database }) });
+  return new Kysely<Schema>({ dialect: new SqliteDialect({ database: preparedOnce(database) }) });
+}
+
+/** Most statements, the same ones again and again, cost more to prepare than to run. */
+function preparedOnce(database: SqliteDatabase.Database): SqliteDatabase.Database {
+  const statements = new Map<string, SqliteDatabase.Statement>();
+  const prepare = (text: string): SqliteDatabase.Statement => {
+    const known = statements.get(text);
+    if (known) return known;
+    const made = database.prepare(text);
+    // Filters are the clients' to shape: what is kept must not grow with them.
+    if (statements.size < 500) statements.set(text, made);
+    return made;
+  };
+  return new Proxy(database, {
+    get: (target, name) => {
+      if (name === "prepare") return prepare;
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === "function" ? (value.bind(target) as unknown) : value;
+    },
+  });
 }
 
 async function migrate(db: Kysely<Schema>, now: () => number): Promise<void> {

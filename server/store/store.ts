@@ -37,8 +37,15 @@ export class Tx {
   }
 }
 
-export interface Store extends AsyncDisposable {
+export interface Reader {
   read<T>(query: (tx: Tx) => Promise<T>): Promise<T>;
+}
+
+/** One state, as it was when the snapshot was taken, however often it is read. Open ones keep old states from being tidied away. */
+export interface Snapshot extends Reader, AsyncDisposable {}
+
+export interface Store extends Reader, AsyncDisposable {
+  snapshot(): Promise<Snapshot>;
   write<T>(command: (tx: Tx) => Promise<T>): Promise<T>;
   /** A doorbell: called after a commit that grew a cluster's log. May be lost or doubled; the log is the truth. */
   onAppend(listener: (cluster: string) => void): Disposable;

@@ -1,10 +1,11 @@
 /** Users, and the ids and names that were ever given to anybody. */
 
-import type { Kysely, Selectable } from "kysely";
+import { type Kysely, type Selectable, sql } from "kysely";
+import { fold } from "../../identity/fold.ts";
 import type { Uid } from "../../identity/id.ts";
 import type { Name } from "../../identity/name.ts";
-import { fold } from "./fold.ts";
 import type { Schema } from "./schema.ts";
+import { everything, type Search, userCondition, userOrder } from "./search.ts";
 
 /** A person of an org, as the directory keeps them. */
 export interface User {
@@ -22,12 +23,8 @@ export interface User {
   readonly modifiedAt: number;
 }
 
-/** Which users: by a unique attribute, or all. Names compare folded, externalId exactly (RFC 7643, section 3.1). */
-export interface UserQuery {
-  readonly userName?: string;
-  readonly externalId?: string;
-  readonly id?: string;
-}
+/** One value of an attribute, as it is searched and sorted by: a row of `user_values` without the user. */
+export type SearchValue = Omit<Selectable<Schema["user_values"]>, "user_id">;
 
 /** A page by place: `offset` rows skipped, `limit` at most. */
 export interface Page {
@@ -43,26 +40,59 @@ export class Users {
   }
 
   async get(org: string, id: string): Promise<User | undefined> {
-    const row = await this.#all(org, { id }).selectAll().executeTakeFirst();
+    const row = await this.#all(org).where("id", "=", id).selectAll().executeTakeFirst();
     return row && fromRow(row);
   }
 
   async byUserName(org: string, userName: string): Promise<User | undefined> {
-    const row = await this.#all(org, { userName }).selectAll().executeTakeFirst();
+    const row = await this.#all(org).where("user_name_folded", "=", fold(userName)).selectAll().executeTakeFirst();
     return row && fromRow(row);
   }
 
   async byName(org: string, name: string): Promise<User | undefined> {
-    const row = await this.#all(org, {}).where("name", "=", name).selectAll().executeTakeFirst();
+    const row = await this.#all(org).where("name", "=", name).selectAll().executeTakeFirst();
     return row && fromRow(row);
   }
 
-  async list(org: string, query: UserQuery, { offset, limit }: Page): Promise<{ total: number; users: User[] }> {
-    const counted = await this.#all(org, query)
-      .select((eb) => eb.fn.countAll<number>().as("total"))
-      .executeTakeFirstOrThrow();
-    const rows = await this.#all(org, query)
-      .selectAll()
+  /** Those of some users that exist, by id. */
+  async many(org: string, ids: readonly string[]): Promise<Map<string, User>> {
+    const found = new Map<string, User>();
+    for (const some of slices(ids)) {
+      const rows = await this.#all(org).where("id", "in", some).selectAll().execute();
+      for (const row of rows) found.set(row.id, fromRow(row));
+    }
+    return found;
+  }
+
+  /** Users, those that one origin made if it is given, by userName or as the search says. */
+  async list(
+    org: string,
+    origin: string | undefined,
+    { where, order }: Search = everything,
+    { offset, limit }: Page,
+  ): Promise<{ total: number; users: User[] }> {
+    const all = this.#all(org)
+      .$if(origin !== undefined, (query) => query.where("origin", "=", origin ?? ""))
+      .$if(where.kind !== "all", (query) => query.where(userCondition(where)));
+    const counted = await all.select((eb) => eb.fn.countAll<number>().as("total")).executeTakeFirstOrThrow();
+    if (limit === 0) return { total: Number(counted.total), users: [] };
+    const direction = order?.descending ? "desc" : "asc";
+    const rows = await all
+      .$if(
+        order?.attribute !== undefined,
+        (query) =>
+          query.leftJoin("user_values as v", (join) =>
+            join
+              .onRef("v.user_id", "=", "users.id")
+              .on("v.attribute", "=", order?.attribute ?? "")
+              .on("v.place", "=", 0),
+          ) as unknown as typeof query,
+      )
+      // What is not assigned comes last, first if descending (RFC 7644, section 3.4.2.3).
+      .$if(order !== undefined, (query) =>
+        order ? query.orderBy(sql`${userOrder(order)} is null`, direction).orderBy(userOrder(order), direction) : query,
+      )
+      .selectAll("users")
       .orderBy("user_name_folded")
       .limit(limit)
       .offset(offset)
@@ -79,8 +109,47 @@ export class Users {
       .execute();
   }
 
+  /** Replaces what a user can be searched by. */
+  async putValues(id: string, values: readonly SearchValue[]): Promise<void> {
+    await this.#db.deleteFrom("user_values").where("user_id", "=", id).execute();
+    for (const some of slices(values)) {
+      await this.#db
+        .insertInto("user_values")
+        .values(some.map((value) => ({ user_id: id, ...value })))
+        .execute();
+    }
+  }
+
+  /** Those of some users that an admin locked: by id, by userName, or by what their provider calls them. */
+  async locked(org: string, ids: readonly string[]): Promise<Set<string>> {
+    const found = new Set<string>();
+    const lock = await this.#db.selectFrom("locks").select("id").where("org", "=", org).limit(1).executeTakeFirst();
+    if (!lock) return found;
+    for (const some of slices(ids)) {
+      const rows = await this.#all(org)
+        .innerJoin("locks", "locks.org", "users.org")
+        .select("users.id as id")
+        .distinct()
+        .where("users.id", "in", some)
+        .where((eb) =>
+          eb.or([
+            eb("locks.user_id", "=", eb.ref("users.id")),
+            eb("locks.user_name_folded", "=", eb.ref("users.user_name_folded")),
+            eb.and([
+              eb("locks.origin", "=", eb.ref("users.origin")),
+              eb("locks.external_id", "=", eb.ref("users.external_id")),
+            ]),
+          ]),
+        )
+        .execute();
+      for (const { id } of rows) found.add(id);
+    }
+    return found;
+  }
+
   /** Removes a user with its memberships and keys; its id and name stay taken. */
   async remove(id: string): Promise<void> {
+    await this.#db.deleteFrom("user_values").where("user_id", "=", id).execute();
     await this.#db.deleteFrom("memberships").where("user_id", "=", id).execute();
     await this.#db.deleteFrom("ssh_keys").where("user_id", "=", id).execute();
     await this.#db.deleteFrom("users").where("id", "=", id).execute();
@@ -117,13 +186,14 @@ export class Users {
     await this.#db.insertInto("names").values({ org, name, subject }).execute();
   }
 
-  #all(org: string, { userName, externalId, id }: UserQuery) {
-    let query = this.#db.selectFrom("users").where("org", "=", org);
-    if (userName !== undefined) query = query.where("user_name_folded", "=", fold(userName));
-    if (externalId !== undefined) query = query.where("external_id", "=", externalId);
-    if (id !== undefined) query = query.where("id", "=", id);
-    return query;
+  #all(org: string) {
+    return this.#db.selectFrom("users").where("users.org", "=", org);
   }
+}
+
+/** What one statement binds at most: well below every engine's limit. */
+export function* slices<T>(all: readonly T[]): Generator<readonly T[]> {
+  for (let i = 0; i < all.length; i += 500) yield all.slice(i, i + 500);
 }
 
 function fromRow(row: Selectable<Schema["users"]>): User {

@@ -12,6 +12,7 @@ import { getCluster, orgId, seed } from "../../server/directory/clusters.ts";
 import type { Context } from "../../server/directory/context.ts";
 import { createScimToken } from "../../server/directory/tokens.ts";
 import { scim } from "../../server/scim/routes.ts";
+import { everything } from "../../server/store/search.ts";
 import { openSqlite } from "../../server/store/sqlite.ts";
 
 export type Json = Record<string, unknown>;
@@ -89,8 +90,8 @@ export async function scimServer(): Promise<ScimServer> {
       const { cluster } = await getCluster(ctx, "default");
       const page = { offset: 0, limit: 100_000 };
       const held = await store.read(async (tx) => {
-        const { users } = await tx.users.list(org, {}, page);
-        const { groups } = await tx.groups.list(org, {}, page);
+        const { users } = await tx.users.list(org, undefined, everything, page);
+        const { groups } = await tx.groups.list(org, undefined, everything, page);
         const members: unknown[] = [];
         for (const { id } of groups) members.push([id, await tx.groups.memberIds(id)]);
         return { users, groups, members, heads: cluster.head };
