@@ -49,7 +49,7 @@ export async function createUser(
     const uid = parseUid(await takeId(tx, org, userIds, id)) as Uid;
     const user: User = { ...input, id, org, origin: show(actor), name, uid, createdAt: now, modifiedAt: now };
     await tx.users.put(user);
-    await tx.users.putValues(id, values);
+    await tx.users.addValues(id, values);
     // Nobody is in a group before they exist, so no cluster holds anything of them yet.
     return user;
   });
@@ -76,13 +76,16 @@ export async function updateUser(
     const { values = [], ...input } = change(current);
     if (JSON.stringify(input) === JSON.stringify(current)) return user;
     checkInput(input);
-    const holder = await tx.users.byUserName(org, input.userName);
+    const holder = input.userName === userName ? undefined : await tx.users.byUserName(org, input.userName);
     if (holder && holder.id !== id) refuse("conflict", `the userName ${quote(input.userName)} is another user's`);
     const now = ctx.now();
     const changed: User = { ...user, ...input, modifiedAt: Math.max(now, user.modifiedAt + 1) };
     await tx.users.put(changed);
-    if (JSON.stringify(attributes) !== JSON.stringify(input.attributes)) await tx.users.putValues(id, values);
-    await reproject(tx, { org, users: [id] }, show(actor), now);
+    if (JSON.stringify(attributes) !== JSON.stringify(input.attributes)) {
+      await tx.users.removeValues(id);
+      await tx.users.addValues(id, values);
+    }
+    if (concernsNodes(user, changed)) await reproject(tx, { org, users: [id] }, show(actor), now);
     return changed;
   });
 }
@@ -183,6 +186,13 @@ export async function findUser(tx: Tx, org: string, handle: string): Promise<Use
   );
 }
 
+/** Whether a change can matter to a cluster: by what nodes are told, or by the names that a lock holds on by. */
+function concernsNodes(before: User, after: User): boolean {
+  const said = ({ active, fullName, userName, externalId }: User) =>
+    JSON.stringify([active, fullName, userName, externalId]);
+  return said(before) !== said(after);
+}
+
 async function owned(tx: Tx, actor: Actor, org: string, id: string): Promise<User> {
   const user = await tx.users.get(org, id);
   const origin = originOf(actor);
@@ -208,9 +218,7 @@ export function checkText(field: string, value: string, longest: number): void {
 /** Takes the first free name of the ladder. A name that ever was somebody's stays theirs. */
 export async function takeName(tx: Tx, org: string, wanted: string, subject: string): Promise<Name> {
   for (const name of nameCandidates(wanted)) {
-    if (await tx.users.isNameTaken(org, name)) continue;
-    await tx.users.takeName(org, name, subject);
-    return name;
+    if (await tx.users.takeName(org, name, subject)) return name;
   }
   return refuse("exhausted", `all POSIX names that can be made of ${quote(wanted)} are or were somebody's`);
 }

@@ -51,19 +51,5 @@ function text(attribute: Attribute, value: unknown): string {
 }
 
 function row(attribute: string, place: number, parts: Partial<SearchValue>): SearchValue {
-  return {
-    attribute,
-    place,
-    value: null,
-    display: null,
-    type: null,
-    is_primary: null,
-    formatted: null,
-    street_address: null,
-    locality: null,
-    region: null,
-    postal_code: null,
-    country: null,
-    ...parts,
-  };
+  return { attribute, place, ...parts };
 }

@@ -7,7 +7,7 @@
  */
 
 import SqliteDatabase from "better-sqlite3";
-import { Kysely, SqliteDialect, sql, type Transaction } from "kysely";
+import { CompiledQuery, Kysely, SqliteDialect, sql, type Transaction } from "kysely";
 import { migrations, type Schema } from "./schema.ts";
 import { type Snapshot, type Store, Tx } from "./store.ts";
 
@@ -108,21 +108,27 @@ function groupCommits(db: Kysely<Schema>, ring: (clusters: Iterable<string>) => 
     });
 }
 
+const savepoint = {
+  begin: CompiledQuery.raw("savepoint command"),
+  release: CompiledQuery.raw("release command"),
+  rollback: CompiledQuery.raw("rollback to command"),
+};
+
 async function runOne(
   transaction: Transaction<Schema>,
   { run, fail }: Waiting,
   appended: Set<string>,
 ): Promise<() => void> {
-  await sql`savepoint command`.execute(transaction);
+  await transaction.executeQuery(savepoint.begin);
   const tx = new Tx(transaction);
   try {
     const done = await run(tx);
-    await sql`release command`.execute(transaction);
+    await transaction.executeQuery(savepoint.release);
     for (const cluster of tx.appended) appended.add(cluster);
     return done;
   } catch (error) {
-    await sql`rollback to command`.execute(transaction);
-    await sql`release command`.execute(transaction);
+    await transaction.executeQuery(savepoint.rollback);
+    await transaction.executeQuery(savepoint.release);
     return () => fail(error);
   }
 }

@@ -24,7 +24,8 @@ export interface User {
 }
 
 /** One value of an attribute, as it is searched and sorted by: a row of `user_values` without the user. */
-export type SearchValue = Omit<Selectable<Schema["user_values"]>, "user_id">;
+export type SearchValue = Pick<Selectable<Schema["user_values"]>, "attribute" | "place"> &
+  Partial<Omit<Selectable<Schema["user_values"]>, "user_id" | "attribute" | "place">>;
 
 /** A page by place: `offset` rows skipped, `limit` at most. */
 export interface Page {
@@ -109,9 +110,12 @@ export class Users {
       .execute();
   }
 
-  /** Replaces what a user can be searched by. */
-  async putValues(id: string, values: readonly SearchValue[]): Promise<void> {
+  async removeValues(id: string): Promise<void> {
     await this.#db.deleteFrom("user_values").where("user_id", "=", id).execute();
+  }
+
+  /** What a user can be searched by, who had nothing so far. */
+  async addValues(id: string, values: readonly SearchValue[]): Promise<void> {
     for (const some of slices(values)) {
       await this.#db
         .insertInto("user_values")
@@ -149,7 +153,7 @@ export class Users {
 
   /** Removes a user with its memberships and keys; its id and name stay taken. */
   async remove(id: string): Promise<void> {
-    await this.#db.deleteFrom("user_values").where("user_id", "=", id).execute();
+    await this.removeValues(id);
     await this.#db.deleteFrom("memberships").where("user_id", "=", id).execute();
     await this.#db.deleteFrom("ssh_keys").where("user_id", "=", id).execute();
     await this.#db.deleteFrom("users").where("id", "=", id).execute();
@@ -159,31 +163,29 @@ export class Users {
   async highestId(org: string, range: { first: number; last: number }): Promise<number | undefined> {
     const row = await this.#db
       .selectFrom("ids")
-      .select((eb) => eb.fn.max("number").as("highest"))
+      .select("number")
       .where("org", "=", org)
       .where("number", ">=", range.first)
       .where("number", "<=", range.last)
+      // Not max(): SQLite would walk the whole range for it.
+      .orderBy("number", "desc")
+      .limit(1)
       .executeTakeFirst();
-    return row?.highest === null || row?.highest === undefined ? undefined : Number(row.highest);
+    return row && Number(row.number);
   }
 
   async takeId(org: string, number: number, subject: string): Promise<void> {
     await this.#db.insertInto("ids").values({ org, number, subject }).execute();
   }
 
-  /** Whether a POSIX name is, or ever was, somebody's. */
-  async isNameTaken(org: string, name: Name): Promise<boolean> {
-    const row = await this.#db
-      .selectFrom("names")
-      .select("name")
-      .where("org", "=", org)
-      .where("name", "=", name)
+  /** Takes a POSIX name for ever; says whether it was free, which it is if it never was anybody's. */
+  async takeName(org: string, name: Name, subject: string): Promise<boolean> {
+    const result = await this.#db
+      .insertInto("names")
+      .values({ org, name, subject })
+      .onConflict((oc) => oc.columns(["org", "name"]).doNothing())
       .executeTakeFirst();
-    return row !== undefined;
-  }
-
-  async takeName(org: string, name: Name, subject: string): Promise<void> {
-    await this.#db.insertInto("names").values({ org, name, subject }).execute();
+    return result.numInsertedOrUpdatedRows === 1n;
   }
 
   #all(org: string) {
