@@ -31,7 +31,17 @@ const common: readonly Attribute[] = [
   attribute("schemas", { ...readOnly, multiValued: true, returned: "always", caseExact: true }),
   attribute("id", { ...readOnly, returned: "always", caseExact: true, uniqueness: "server" }),
   attribute("externalId", { caseExact: true }),
-  complex("meta", texts("resourceType", "created", "lastModified", "location", "version"), readOnly),
+  complex(
+    "meta",
+    [
+      attribute("resourceType", { caseExact: true }),
+      attribute("created", { type: "dateTime" }),
+      attribute("lastModified", { type: "dateTime" }),
+      attribute("location", { type: "reference", caseExact: true }),
+      attribute("version", { caseExact: true }),
+    ],
+    readOnly,
+  ),
 ];
 
 const userCore: Schema = {
