@@ -32,6 +32,8 @@ export async function seed(ctx: Context): Promise<void> {
 /** @throws Refusal `invalid` (the name), `not-found` (the org), `conflict` (the name is taken). */
 export async function createCluster(ctx: Context, inOrg: string, name: string): Promise<ClusterView> {
   if (!isLabel(name)) refuse("invalid", `the cluster name ${quote(name)} is not a DNS label ([a-z0-9-], at most 63)`);
+  // /scim/{org}/v2 is the org's own address, /scim/{org}/{cluster}/v2 a cluster's.
+  if (name === "v2") refuse("invalid", 'no cluster can be named "v2": the name has a meaning in SCIM addresses');
   return ctx.store.write(async (tx) => {
     const org = await orgByName(tx, inOrg);
     if (await tx.clusters.byName(name)) refuse("conflict", `there is a cluster ${quote(name)} already`);

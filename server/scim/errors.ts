@@ -7,7 +7,7 @@ import { type Reason, Refusal } from "../../identity/refusal.ts";
 
 export const urnError = "urn:ietf:params:scim:api:messages:2.0:Error";
 
-/** The words of RFC 7644, table 9, that this edge uses. */
+/** The words of RFC 7644, table 9, and of RFC 9865, section 2.1, that this edge uses. */
 export type ScimType =
   | "invalidFilter"
   | "tooMany"
@@ -16,7 +16,10 @@ export type ScimType =
   | "invalidSyntax"
   | "invalidPath"
   | "noTarget"
-  | "invalidValue";
+  | "invalidValue"
+  | "invalidCursor"
+  | "expiredCursor"
+  | "invalidCount";
 
 /** A refusal whose SCIM word says more than its reason does. */
 export class ScimRefusal extends Refusal {

@@ -8,8 +8,8 @@ import { quote } from "../../identity/refusal.ts";
 import type { Operator, Order, Search, Where } from "../store/search.ts";
 import { type Attribute, named } from "./attribute.ts";
 import { refuseAs } from "./errors.ts";
-import { type Filter, type Literal, parseFilter } from "./filter.ts";
-import { type Comparable, comparableText, readLiteral } from "./literal.ts";
+import { type Filter, parseFilter } from "./filter.ts";
+import { comparableText, readLiteral } from "./comparison.ts";
 import { posixUrn, type ResourceType, resolve, type Target, userType } from "./schema.ts";
 import { type Stored, type StoredSet, storedAt } from "./stored.ts";
 
@@ -130,16 +130,12 @@ function presentAt(stored: Stored): Where {
 function compare(target: Target, comparing: Comparing, asked: Asked): Where {
   const { attribute } = target;
   refuseSecret(attribute);
+  if (comparing.value === null && !target.sub) return compareNull(attribute, comparing.op, present(target, asked));
   if (attribute.name === "schemas") return compareSchemas(attribute, comparing, asked.type);
   const leaf = leafOf(target);
   const stored = storedAt(asked.type, { ...target, sub: leaf === attribute ? undefined : leaf }, asked.base);
   if (!stored) return refuseAs("invalidFilter", `${attribute.name} has parts: name one of them`);
   if (stored.kind !== "sets") return compareAt(stored, leaf, comparing);
-  if (comparing.value === null) {
-    readLiteral(leaf, comparing.op, null);
-    const some = anyOf(stored.sets.map((set) => anyValue(set, leaf)));
-    return comparing.op === "eq" ? { kind: "not", term: some } : some;
-  }
   return anyOf(stored.sets.map((set) => ({ kind: "some", of: set.of, where: comparePart(leaf, comparing, set) })));
 }
 
@@ -149,11 +145,22 @@ function comparePart(part: Attribute, comparing: Comparing, set: StoredSet): Whe
 
 /** The one place where an operator meets a value: `ne` is not `eq`, and null is nothing at all. */
 function compareAt(stored: Stored, attribute: Attribute, { op, value: literal }: Comparing): Where {
-  const value = stored.kind === "version" ? readVersion(op, literal) : readLiteral(attribute, op, literal);
-  if (value === undefined) return op === "eq" ? not(presentAt(stored)) : presentAt(stored);
+  if (literal === null) return compareNull(attribute, op, presentAt(stored));
+  const value = readLiteral(attribute, op, literal);
   const operator = op === "ne" ? "eq" : op;
-  const where = positive(stored, attribute, operator, value);
+  const where = positive(stored, attribute, operator, stored.kind === "version" ? millisOf(value) : bound(value));
   return op === "ne" ? not(where) : where;
+}
+
+/** `eq null` asks for what is not assigned. */
+function compareNull({ name }: Attribute, op: Comparing["op"], isPresent: Where): Where {
+  if (op === "eq") return not(isPresent);
+  return op === "ne" ? isPresent : refuseAs("invalidFilter", `${name} cannot be compared with null by ${op}`);
+}
+
+/** Engines have no booleans in common. */
+function bound(value: string | number | boolean): string | number {
+  return typeof value === "boolean" ? Number(value) : value;
 }
 
 function positive(stored: Stored, attribute: Attribute, op: Operator, value: string | number): Where {
@@ -177,8 +184,7 @@ function positive(stored: Stored, attribute: Attribute, op: Operator, value: str
 /** `schemas` is the core's and what extensions a user has; an account is everybody's. */
 function compareSchemas(attribute: Attribute, comparing: Comparing, type: ResourceType): Where {
   const { op } = comparing;
-  const value = readLiteral(attribute, op, comparing.value);
-  if (value === undefined) return op === "eq" ? { kind: "none" } : { kind: "all" };
+  const value = readLiteral(attribute, op, comparing.value ?? "");
   const matches = (urn: string): boolean =>
     op === "ne" ? urn !== value : holds(comparableText(attribute, urn), op, String(value));
   const always = [type.core.id, type === userType ? posixUrn.user : posixUrn.group];
@@ -214,11 +220,9 @@ function holds(held: string, op: Operator, value: string): boolean {
   }
 }
 
-function readVersion(op: Comparing["op"], literal: Literal): Comparable {
-  if (op !== "eq" && op !== "ne") return refuseAs("invalidFilter", `version is opaque: it has no ${op}`);
-  if (literal === null) return undefined;
-  const stated = /^W\/"([0-9a-z]{1,11})"$/.exec(String(literal))?.[1];
-  // What is no version of ours is no resource's: no resource is as old as this.
+/** The millisecond behind a version; of what is no version of ours, one that no resource has. */
+function millisOf(value: string | number | boolean): number {
+  const stated = /^W\/"([0-9a-z]{1,11})"$/.exec(String(value))?.[1];
   return stated === undefined ? -1 : Number.parseInt(stated, 36);
 }
 

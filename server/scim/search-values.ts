@@ -3,7 +3,7 @@
 import type { SearchValue } from "../store/users.ts";
 import type { Attribute } from "./attribute.ts";
 import { type Doc, isObject } from "./json.ts";
-import { comparableText } from "./literal.ts";
+import { comparableText } from "./comparison.ts";
 import { userType } from "./schema.ts";
 import { isPrimary } from "./value.ts";
 
