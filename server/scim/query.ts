@@ -7,9 +7,9 @@
 import { quote } from "../../identity/refusal.ts";
 import type { Operator, Order, Search, Where } from "../store/search.ts";
 import { type Attribute, named } from "./attribute.ts";
+import { comparableText, readLiteral } from "./comparison.ts";
 import { refuseAs } from "./errors.ts";
 import { type Filter, parseFilter } from "./filter.ts";
-import { comparableText, readLiteral } from "./comparison.ts";
 import { posixUrn, type ResourceType, resolve, type Target, userType } from "./schema.ts";
 import { type Stored, type StoredSet, storedAt } from "./stored.ts";
 

@@ -44,6 +44,11 @@ const common: readonly Attribute[] = [
   ),
 ];
 
+/** The parts of an attribute that points to another resource. */
+function reference(value: string, ...others: readonly string[]): Attribute[] {
+  return [...texts(value), attribute("$ref", { type: "reference", caseExact: true }), ...texts(...others)];
+}
+
 const userCore: Schema = {
   id: "urn:ietf:params:scim:schemas:core:2.0:User",
   name: "User",
@@ -68,7 +73,7 @@ const userCore: Schema = {
       ],
       { multiValued: true },
     ),
-    complex("groups", texts("value", "$ref", "display", "type"), { ...readOnly, multiValued: true }),
+    complex("groups", reference("value", "display", "type"), { ...readOnly, multiValued: true }),
     plural("entitlements"),
     plural("roles"),
   ],
@@ -80,7 +85,7 @@ const enterprise: Schema = {
   description: "A person's place in an organisation",
   attributes: [
     ...texts("employeeNumber", "costCenter", "organization", "division", "department"),
-    complex("manager", texts("value", "$ref", "displayName")),
+    complex("manager", reference("value", "displayName")),
   ],
 };
 
@@ -103,7 +108,7 @@ const groupCore: Schema = {
   description: "A set of people",
   attributes: [
     attribute("displayName", { required: true, uniqueness: "server" }),
-    complex("members", texts("value", "$ref", "display", "type"), { multiValued: true }),
+    complex("members", reference("value", "display", "type"), { multiValued: true }),
   ],
 };
 

@@ -2,8 +2,8 @@
 
 import type { SearchValue } from "../store/users.ts";
 import type { Attribute } from "./attribute.ts";
-import { type Doc, isObject } from "./json.ts";
 import { comparableText } from "./comparison.ts";
+import { type Doc, isObject } from "./json.ts";
 import { userType } from "./schema.ts";
 import { isPrimary } from "./value.ts";
 

@@ -47,6 +47,9 @@ const userFields: Readonly<Record<string, Column>> = {
   active: "active",
 };
 
+/** What stands before the name in everybody's home directory. */
+const homePrefix = homeOf("x" as Name).slice(0, -1);
+
 function field(column: Column, prefix?: string): Stored {
   return { kind: "field", field: prefix === undefined ? { column } : { column, prefix } };
 }
@@ -56,7 +59,7 @@ function posixUser(name: string): Stored {
     case "userName":
       return field("name");
     case "homeDirectory":
-      return field("name", homeOf("" as Name));
+      return field("name", homePrefix);
     case "loginShell":
       return { kind: "constant", value: usualShell };
     default:
