@@ -36,8 +36,10 @@ export async function supersededAt(ctx: Context, cluster: string, revision: Revi
 
 const sliceSize = 500;
 
+export type Snapshot = ReadonlyMap<ResourceKey, Resource>;
+
 /** The resources at a revision that is, or was, the head. */
-export async function snapshotAt(ctx: Context, cluster: string, role: Role, revision: Revision): Promise<Resource[]> {
+export async function snapshotAt(ctx: Context, cluster: string, role: Role, revision: Revision): Promise<Snapshot> {
   const held = new Map<ResourceKey, Resource>();
   let last = "";
   while (true) {
@@ -54,5 +56,21 @@ export async function snapshotAt(ctx: Context, cluster: string, role: Role, revi
     else if (carries(role, kindOf(key))) held.set(key, parse(line));
     if (++parsed % sliceSize === 0) await setImmediate();
   }
-  return [...held.values()];
+  return held;
+}
+
+/** The resources at a later revision, of those at an earlier one: costs what changed, where a snapshot costs everything. */
+export async function advance(
+  ctx: Context,
+  cluster: string,
+  role: Role,
+  { from, to, held }: { readonly from: Revision; readonly to: Revision; readonly held: Snapshot },
+): Promise<Snapshot> {
+  const changes = await ctx.store.read((tx) => tx.log.changes(cluster, role, from, to));
+  const next = new Map(held);
+  for (const { key, put } of changes.toSorted((a, b) => Number(a.revision - b.revision))) {
+    if (put) next.set(key, put);
+    else next.delete(key);
+  }
+  return next;
 }

@@ -4,6 +4,7 @@
  * half an answer for a whole one.
  */
 
+import { setImmediate } from "node:timers/promises";
 import { quote, refuse } from "../../identity/refusal.ts";
 import type { Context } from "../directory/context.ts";
 import { supersededAt } from "../directory/snapshot.ts";
@@ -167,7 +168,10 @@ async function* write<T>(
   yield `${JSON.stringify(totals).slice(0, -1)},"Resources":[`;
   let comma = "";
   for await (const slice of items) {
-    yield comma + slice.map((item) => JSON.stringify(show(item))).join(",");
+    const docs = slice.map(show);
+    // One group may be all of a slice, and have everybody in it: made in one turn, written in the next.
+    await setImmediate();
+    yield comma + docs.map((doc) => JSON.stringify(doc)).join(",");
     comma = ",";
   }
   yield "]}";
