@@ -67,7 +67,12 @@ export async function advance(
   { from, to, held }: { readonly from: Revision; readonly to: Revision; readonly held: Snapshot },
 ): Promise<Snapshot> {
   const changes = await ctx.store.read((tx) => tx.log.changes(cluster, role, from, to));
-  const next = new Map(held);
+  // Not `new Map(held)`: at 100,000 people that is a tenth of a second in which nobody else is served.
+  const next = new Map<ResourceKey, Resource>();
+  for (const [key, resource] of held) {
+    next.set(key, resource);
+    if (next.size % (10 * sliceSize) === 0) await setImmediate();
+  }
   for (const { key, put } of changes.toSorted((a, b) => Number(a.revision - b.revision))) {
     if (put) next.set(key, put);
     else next.delete(key);

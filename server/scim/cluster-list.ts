@@ -20,6 +20,7 @@ import type { Account, Team, View } from "./cluster-view.ts";
 import { refuseAs } from "./errors.ts";
 import { parseFilter } from "./filter.ts";
 import type { Doc } from "./json.ts";
+import { pieces } from "./json-pieces.ts";
 import { resourcePredicate } from "./match.ts";
 import { listResponse } from "./page.ts";
 import type { ResourceType } from "./schema.ts";
@@ -158,6 +159,9 @@ function cut(total: number, want: Want, cursor: Cursor | undefined): { readonly 
   }
 }
 
+/** Characters that are made before others have their turn. */
+const chunk = 262_144;
+
 async function* write<T>(
   head: Doc,
   items: AsyncIterable<readonly T[]>,
@@ -168,11 +172,19 @@ async function* write<T>(
   yield `${JSON.stringify(totals).slice(0, -1)},"Resources":[`;
   let comma = "";
   for await (const slice of items) {
-    const docs = slice.map(show);
-    // One group may be all of a slice, and have everybody in it: made in one turn, written in the next.
-    await setImmediate();
-    yield comma + docs.map((doc) => JSON.stringify(doc)).join(",");
-    comma = ",";
+    let text = "";
+    for (const doc of slice.map(show)) {
+      text += comma;
+      comma = ",";
+      for (const piece of pieces(doc)) {
+        text += piece;
+        if (text.length < chunk) continue;
+        yield text;
+        text = "";
+        await setImmediate();
+      }
+    }
+    if (text !== "") yield text;
   }
   yield "]}";
 }

@@ -57,7 +57,13 @@ export async function viewOf(resources: readonly Resource[], revision: Revision)
   };
   for await (const slice of slices(resources, one)) slice.forEach(take);
 
-  const accounts = byNumber(users.sort((a, b) => a.uid - b.uid).map((user) => ({ user, keys: [], groups: [] })));
+  const accounts = new Map<string, Growing>();
+  for await (const slice of slices(
+    users.sort((a, b) => a.uid - b.uid),
+    one,
+  )) {
+    for (const user of slice) accounts.set(idOf(user), { user, keys: [], groups: [] });
+  }
   const teams = new Map(
     groups.sort((a, b) => a.gid - b.gid).map((group) => [idOf(group), { group, members: [] as User[] }] as const),
   );
@@ -86,8 +92,4 @@ const one = (): number => 1;
 interface Growing extends Account {
   readonly keys: string[];
   readonly groups: Group[];
-}
-
-function byNumber(accounts: readonly Growing[]): Map<string, Growing> {
-  return new Map(accounts.map((account) => [idOf(account.user), account]));
 }
