@@ -32,7 +32,7 @@ export async function identifyReader(
   const token = secret === undefined ? undefined : await authenticate(ctx, secret, "read");
   if (!token) return undefined;
   const cluster = await find(ctx, place);
-  if (cluster?.id !== token.cluster || cluster?.org !== token.org || cluster === undefined) {
+  if (!cluster || cluster.id !== token.cluster || cluster.org !== token.org) {
     refuse("not-found", `no cluster ${quote(place.cluster)} in the org ${quote(place.org)}`);
   }
   return { cluster, base: `${baseUrl}/scim/${place.org}/${place.cluster}/v2` };

@@ -230,6 +230,8 @@ describe("who may read", () => {
     expectError(other, 404);
     expect(other.text.replaceAll("gpu", "gpx")).toBe(none.text);
     expectError(await cluster.get("/scim/nowhere/default/v2/Users"), 404);
+    await server.ctx.store.write((tx) => tx.clusters.addOrg({ id: "other", name: "other" }, 0));
+    expectError(await cluster.get("/scim/other/default/v2/Users"), 404);
     expectError(await cluster.get("/scim/default/default/v2/Users", gpu), 404);
     expectError(await cluster.get("/scim/default/v2/Users"), 401);
     await expect(createCluster(server.ctx, "default", "v2")).rejects.toThrow("v2");
