@@ -57,7 +57,7 @@ export function schema(urn: string, base: string): Doc {
   return found ? renderSchema(found, base) : refuse("not-found", `no schema ${quote(urn)}`);
 }
 
-function renderType({ name, endpoint, core, extensions }: ResourceType, base: string): Doc {
+export function renderType({ name, endpoint, core, extensions }: ResourceType, base: string): Doc {
   return {
     schemas: ["urn:ietf:params:scim:schemas:core:2.0:ResourceType"],
     id: name,
@@ -70,7 +70,7 @@ function renderType({ name, endpoint, core, extensions }: ResourceType, base: st
   };
 }
 
-function renderSchema(schema: Schema, base: string): Doc {
+export function renderSchema(schema: Schema, base: string): Doc {
   return {
     schemas: ["urn:ietf:params:scim:schemas:core:2.0:Schema"],
     ...schema,

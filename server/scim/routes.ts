@@ -7,6 +7,7 @@ import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest 
 import { quote, refuse } from "../../identity/refusal.ts";
 import type { Context } from "../directory/context.ts";
 import { identify } from "./authentication.ts";
+import { clusterScim } from "./cluster-routes.ts";
 import * as discovery from "./discovery.ts";
 import { type Answer, type Call, type Caller, type Endpoint, type QueryName, queryNames } from "./endpoint.ts";
 import { failure, failureOf, refuseAs } from "./errors.ts";
@@ -35,6 +36,7 @@ export function scim(ctx: Context, options: { readonly baseUrl: () => string }):
       },
       { prefix: "/scim/:org/v2" },
     );
+    await app.register(clusterScim(ctx, options));
   };
 }
 

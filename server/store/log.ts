@@ -60,6 +60,41 @@ export class Log {
     return rows.map(({ line }) => parse(line)).filter(({ kind }) => carries(role, kind));
   }
 
+  /** The next resources of the projection after a key, in the order of keys, whatever their role. */
+  async resourcesAfter(cluster: string, key: string, limit: number): Promise<[ResourceKey, string][]> {
+    const rows = await this.#db
+      .selectFrom("resources")
+      .select(["key", "line"])
+      .where("cluster", "=", cluster)
+      .where("key", ">", key)
+      .orderBy("key")
+      .limit(limit)
+      .execute();
+    return rows.map(({ key, line }) => [key as ResourceKey, line]);
+  }
+
+  /** What the resources that changed after a revision were at it; undefined: there was none. */
+  async before(cluster: string, revision: Revision): Promise<Map<ResourceKey, string | undefined>> {
+    const changed = this.#db
+      .selectFrom("log")
+      .select("key")
+      .where("cluster", "=", cluster)
+      .where("revision", ">", Number(revision));
+    const keys = await changed.distinct().execute();
+    const found = new Map(keys.map(({ key }) => [key as ResourceKey, undefined as string | undefined]));
+    if (found.size === 0) return found;
+    const rows = await this.#db
+      .selectFrom("log")
+      .select(["key", "line"])
+      .where("cluster", "=", cluster)
+      .where("revision", "<=", Number(revision))
+      .where("key", "in", changed)
+      .orderBy("revision")
+      .execute();
+    for (const { key, line } of rows) found.set(key as ResourceKey, line ?? undefined);
+    return found;
+  }
+
   /** Appends one revision. Its edits are checked against nothing: they come from the projection. */
   async append(cluster: string, edits: readonly OwnedEdit[], cause: string, now: number): Promise<void> {
     const row = await this.#db.selectFrom("clusters").selectAll().where("id", "=", cluster).executeTakeFirstOrThrow();
