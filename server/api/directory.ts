@@ -25,7 +25,10 @@ export function directoryService(ctx: Context): ServiceImpl<typeof DirectoryServ
   return {
     async listUsers(request) {
       const id = await org(request.org);
-      const { items, nextPageToken } = await paged(request, async (page) => (await listUsers(ctx, id, {}, page)).users);
+      const { items, nextPageToken } = await paged(
+        request,
+        async (page) => (await listUsers(ctx.store, id, {}, page)).users,
+      );
       return { users: items.map(printUser), nextPageToken };
     },
     async getUser(request) {

@@ -2,6 +2,9 @@
 
 import type { Store } from "../store/store.ts";
 
+/** What must be true of a thing as it is now, or the command on it is refused: it throws. Asked inside the transaction. */
+export type Precondition = (current: { readonly modifiedAt: number }) => void;
+
 export interface Context {
   readonly store: Store;
   /** Milliseconds since 1970. */

@@ -5,10 +5,10 @@ import { quote, refuse } from "../../identity/refusal.ts";
 import { accessOf, names } from "../projection/project.ts";
 import { reproject } from "../projection/reproject.ts";
 import type { Group, GroupMember, GroupQuery } from "../store/groups.ts";
-import type { Tx } from "../store/store.ts";
+import type { Reader, Tx } from "../store/store.ts";
 import type { Page } from "../store/users.ts";
 import { type Actor, show } from "./actor.ts";
-import type { Context } from "./context.ts";
+import type { Context, Precondition } from "./context.ts";
 import { checkText, takeId, takeName } from "./users.ts";
 
 export interface GroupInput {
@@ -54,9 +54,11 @@ export async function updateGroup(
   org: string,
   id: string,
   edits: readonly GroupEdit[],
+  when?: Precondition,
 ): Promise<Group> {
   return ctx.store.write(async (tx) => {
     const before = await owned(tx, actor, org, id);
+    when?.(before);
     const touched: string[] = [];
     let group = before;
     for (const edit of edits) group = await applyEdit(tx, group, edit, touched);
@@ -77,9 +79,16 @@ export async function updateGroup(
 }
 
 /** Removes a group; its members lose what it granted. @throws Refusal `not-found`, `forbidden`. */
-export async function removeGroup(ctx: Context, actor: Actor, org: string, id: string): Promise<void> {
+export async function removeGroup(
+  ctx: Context,
+  actor: Actor,
+  org: string,
+  id: string,
+  when?: Precondition,
+): Promise<void> {
   await ctx.store.write(async (tx) => {
-    await owned(tx, actor, org, id);
+    const current = await owned(tx, actor, org, id);
+    when?.(current);
     const users = await tx.groups.memberIds(id);
     await tx.groups.remove(id);
     await reproject(tx, { org, groups: [id], users }, show(actor), ctx.now());
@@ -101,13 +110,13 @@ export async function getGroup(
 
 /** Groups by display name, a page of them with their members if wanted, and how many there are in all. */
 export async function listGroups(
-  ctx: Context,
+  reader: Reader,
   org: string,
   query: GroupQuery,
   page: Page,
   want: { members: boolean },
 ): Promise<{ total: number; groups: { group: Group; members: GroupMember[] }[] }> {
-  return ctx.store.read(async (tx) => {
+  return reader.read(async (tx) => {
     const { total, groups } = await tx.groups.list(org, query, page);
     const filled = [];
     for (const group of groups) filled.push({ group, members: want.members ? await tx.groups.members(group.id) : [] });

@@ -9,10 +9,10 @@ import { quote, refuse } from "../../identity/refusal.ts";
 import { reproject } from "../projection/reproject.ts";
 import type { Group } from "../store/groups.ts";
 import type { StoredKey } from "../store/keys.ts";
-import type { Tx } from "../store/store.ts";
+import type { Reader, Tx } from "../store/store.ts";
 import type { Page, User, UserQuery } from "../store/users.ts";
 import { type Actor, show } from "./actor.ts";
-import type { Context } from "./context.ts";
+import type { Context, Precondition } from "./context.ts";
 
 /** What the identity provider (or an admin) states of a person. */
 export interface UserInput {
@@ -57,9 +57,11 @@ export async function updateUser(
   org: string,
   id: string,
   change: (current: UserInput) => UserInput,
+  when?: Precondition,
 ): Promise<User> {
   return ctx.store.write(async (tx) => {
     const user = await owned(tx, actor, org, id);
+    when?.(user);
     const { userName, externalId, active, fullName, attributes } = user;
     const current = { userName, externalId, active, fullName, attributes };
     const input = change(current);
@@ -76,9 +78,16 @@ export async function updateUser(
 }
 
 /** Removes a user everywhere; uid and POSIX name stay taken. @throws Refusal `not-found`, `forbidden`. */
-export async function removeUser(ctx: Context, actor: Actor, org: string, id: string): Promise<void> {
+export async function removeUser(
+  ctx: Context,
+  actor: Actor,
+  org: string,
+  id: string,
+  when?: Precondition,
+): Promise<void> {
   await ctx.store.write(async (tx) => {
-    await owned(tx, actor, org, id);
+    const current = await owned(tx, actor, org, id);
+    when?.(current);
     await tx.users.remove(id);
     await reproject(tx, { org, users: [id] }, show(actor), ctx.now());
   });
@@ -91,12 +100,12 @@ export async function getUser(ctx: Context, org: string, id: string): Promise<Us
 
 /** Users by userName, a page of them, and how many there are in all. */
 export async function listUsers(
-  ctx: Context,
+  reader: Reader,
   org: string,
   query: UserQuery,
   page: Page,
 ): Promise<{ total: number; users: User[] }> {
-  return ctx.store.read((tx) => tx.users.list(org, query, page));
+  return reader.read((tx) => tx.users.list(org, query, page));
 }
 
 /** A person with everything that an operator wants to see. */

@@ -6,7 +6,7 @@
 import SqliteDatabase from "better-sqlite3";
 import { Kysely, SqliteDialect, sql } from "kysely";
 import { migrations, type Schema } from "./schema.ts";
-import { type Store, Tx } from "./store.ts";
+import { type Snapshot, type Store, Tx } from "./store.ts";
 
 /**
  * Opens the database file, makes it if it is missing, and brings it to this program's schema.
@@ -27,6 +27,7 @@ export async function openSqlite(path: string, now: () => number): Promise<Store
       for (const cluster of appended) for (const listener of listeners) listener(cluster);
       return result;
     },
+    snapshot: () => pin(path),
     onAppend(listener) {
       listeners.add(listener);
       return { [Symbol.dispose]: () => listeners.delete(listener) };
@@ -47,6 +48,26 @@ function open(path: string, options: { readonly?: boolean } = {}): Kysely<Schema
     database.pragma("foreign_keys = ON");
   }
   return new Kysely<Schema>({ dialect: new SqliteDialect({ database }) });
+}
+
+/** A connection of its own, in a read transaction that stays open. */
+async function pin(path: string): Promise<Snapshot> {
+  const db = open(path, { readonly: true });
+  try {
+    const state = await db.startTransaction().execute();
+    // BEGIN alone pins nothing: the first read does.
+    await sql`select 1 from migrations limit 1`.execute(state);
+    return {
+      read: (query) => query(new Tx(state)),
+      async [Symbol.asyncDispose]() {
+        await state.rollback().execute();
+        await db.destroy();
+      },
+    };
+  } catch (error) {
+    await db.destroy();
+    throw error;
+  }
 }
 
 async function migrate(db: Kysely<Schema>, now: () => number): Promise<void> {

@@ -37,9 +37,18 @@ export class Tx {
   }
 }
 
-export interface Store extends AsyncDisposable {
+/** Whatever can be read: the store as it is now, or one state of it. */
+export interface Reader {
   read<T>(query: (tx: Tx) => Promise<T>): Promise<T>;
+}
+
+/** One committed state, which no later write changes. It holds back the clean-up of what was written since: dispose it. */
+export interface Snapshot extends Reader, AsyncDisposable {}
+
+export interface Store extends Reader, AsyncDisposable {
   write<T>(command: (tx: Tx) => Promise<T>): Promise<T>;
+  /** Pins the state that is committed now. */
+  snapshot(): Promise<Snapshot>;
   /** A doorbell: called after a commit that grew a cluster's log. May be lost or doubled; the log is the truth. */
   onAppend(listener: (cluster: string) => void): Disposable;
 }
