@@ -26,7 +26,7 @@ export function directoryService(ctx: Context): ServiceImpl<typeof DirectoryServ
     async listUsers(request) {
       const id = await org(request.org);
       const { items, nextPageToken } = await paged(request, async (page) => {
-        return (await listUsers(ctx, admin, id, everything, page, { groups: false })).users;
+        return (await listUsers(ctx.store, admin, id, everything, page, { groups: false })).users;
       });
       return { users: items.map(({ user }) => printUser(user)), nextPageToken };
     },

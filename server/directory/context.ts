@@ -1,6 +1,9 @@
 /** What every directory command is given beside its arguments: the store, the time and chance. */
 
-import type { Reader, Store } from "../store/store.ts";
+import type { Store } from "../store/store.ts";
+
+/** What must be true of a thing as it is now, or the command on it is refused: it throws. Asked inside the transaction. */
+export type Precondition = (current: { readonly modifiedAt: number }) => void;
 
 export interface Context {
   readonly store: Store;
@@ -11,11 +14,3 @@ export interface Context {
   /** A fresh secret of 256 random bits, URL-safe. */
   readonly newSecret: () => string;
 }
-
-/** Something that reads one state: the store as it stands, or a snapshot of it. */
-export interface Reading {
-  readonly store: Reader;
-}
-
-/** Throws unless what is there now is what the caller took it for. Asked inside the transaction that changes it. */
-export type Precondition = (current: { readonly modifiedAt: number }) => void;

@@ -9,10 +9,10 @@ import { accessOf, names } from "../projection/project.ts";
 import { reproject } from "../projection/reproject.ts";
 import type { Group, GroupMember } from "../store/groups.ts";
 import type { Search } from "../store/search.ts";
-import type { Tx } from "../store/store.ts";
+import type { Reader, Tx } from "../store/store.ts";
 import type { Page } from "../store/users.ts";
 import { type Actor, originOf, show } from "./actor.ts";
-import type { Context, Precondition, Reading } from "./context.ts";
+import type { Context, Precondition } from "./context.ts";
 import { checkText, takeId, takeName } from "./users.ts";
 
 export interface GroupInput {
@@ -104,7 +104,7 @@ export async function removeGroup(
 
 /** A group, with its members if they are wanted. @throws Refusal `not-found`. */
 export async function getGroup(
-  ctx: Reading,
+  ctx: Context,
   actor: Actor,
   org: string,
   id: string,
@@ -118,14 +118,14 @@ export async function getGroup(
 
 /** Groups by displayName or in the order asked for, a page of them with their members if wanted, and how many there are. */
 export async function listGroups(
-  ctx: Reading,
+  reader: Reader,
   actor: Actor,
   org: string,
   search: Search,
   page: Page,
   want: { members: boolean },
 ): Promise<{ total: number; groups: { group: Group; members: GroupMember[] }[] }> {
-  return ctx.store.read(async (tx) => {
+  return reader.read(async (tx) => {
     const { total, groups } = await tx.groups.list(org, originOf(actor), search, page);
     const filled = [];
     for (const group of groups) filled.push({ group, members: want.members ? await tx.groups.members(group.id) : [] });

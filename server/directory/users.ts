@@ -10,10 +10,10 @@ import { reproject } from "../projection/reproject.ts";
 import type { Membership } from "../store/groups.ts";
 import type { StoredKey } from "../store/keys.ts";
 import { everything, type Search } from "../store/search.ts";
-import type { Tx } from "../store/store.ts";
+import type { Reader, Tx } from "../store/store.ts";
 import type { Page, SearchValue, User } from "../store/users.ts";
 import { type Actor, originOf, show } from "./actor.ts";
-import type { Context, Precondition, Reading } from "./context.ts";
+import type { Context, Precondition } from "./context.ts";
 
 /** What the identity provider (or an admin) states of a person. */
 export interface UserInput {
@@ -113,7 +113,7 @@ export interface Member {
 }
 
 /** @throws Refusal `not-found`. */
-export async function getUser(ctx: Reading, actor: Actor, org: string, id: string, want: Wanted): Promise<Member> {
+export async function getUser(ctx: Context, actor: Actor, org: string, id: string, want: Wanted): Promise<Member> {
   return ctx.store.read(async (tx) => {
     const [member] = await withGroups(tx, actor, [await owned(tx, actor, org, id)], want);
     return member ?? refuse("not-found", `no user ${quote(id)}`);
@@ -122,14 +122,14 @@ export async function getUser(ctx: Reading, actor: Actor, org: string, id: strin
 
 /** Users by userName or in the order asked for, a page of them, and how many there are in all. */
 export async function listUsers(
-  ctx: Reading,
+  reader: Reader,
   actor: Actor,
   org: string,
   search: Search,
   page: Page,
   want: Wanted,
 ): Promise<{ total: number; users: Member[] }> {
-  return ctx.store.read(async (tx) => {
+  return reader.read(async (tx) => {
     const { total, users } = await tx.users.list(org, originOf(actor), search, page);
     return { total, users: await withGroups(tx, actor, users, want) };
   });

@@ -1,9 +1,11 @@
 /** What a client can ask about this server (RFC 7644, section 4): what it does, and no more than it does. */
 
 import { quote, refuse } from "../../identity/refusal.ts";
-import type { Doc } from "./json.ts";
-import { listResponse, mostResults } from "./page.ts";
+import { mostOperations } from "./bulk-request.ts";
+import { type Doc, largestBody } from "./json.ts";
+import { listResponse, mostResults, usualResults } from "./page.ts";
 import { groupType, type ResourceType, type Schema, userType } from "./schema.ts";
+import { limits } from "./walks.ts";
 
 const types: readonly ResourceType[] = [userType, groupType];
 
@@ -11,17 +13,32 @@ export function serviceProviderConfig(base: string): Doc {
   return {
     schemas: ["urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"],
     patch: { supported: true },
-    bulk: { supported: false, maxOperations: 0, maxPayloadSize: 0 },
+    bulk: { supported: true, maxOperations: mostOperations, maxPayloadSize: largestBody },
     filter: { supported: true, maxResults: mostResults },
     changePassword: { supported: false },
-    sort: { supported: false },
-    etag: { supported: false },
+    sort: { supported: true },
+    etag: { supported: true },
+    pagination: {
+      cursor: true,
+      index: true,
+      defaultPaginationMethod: "index",
+      defaultPageSize: usualResults,
+      maxPageSize: mostResults,
+      cursorTimeout: limits.idle / 1000,
+    },
     authenticationSchemes: [
       {
         type: "oauthbearertoken",
         name: "Bearer token",
+        specUri: "https://www.rfc-editor.org/info/rfc6750",
         description: "Authorization: Bearer and a token made by `rollcall scim-token create`",
         primary: true,
+      },
+      {
+        type: "oauth2",
+        name: "OAuth 2.0 client credentials",
+        description: "A short-lived bearer token from POST /oauth/token, for a client id and its secret",
+        specUri: "https://www.rfc-editor.org/info/rfc6749",
       },
     ],
     meta: { resourceType: "ServiceProviderConfig", location: `${base}/ServiceProviderConfig` },

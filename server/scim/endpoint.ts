@@ -1,8 +1,11 @@
 /** What the routes and the resources behind them agree on: a call, past authentication and parsing, and its answer. */
 
 import type { Actor } from "../directory/actor.ts";
-import type { Context } from "../directory/context.ts";
+import type { Context, Precondition } from "../directory/context.ts";
+import type { Reader } from "../store/store.ts";
+import type { Page } from "../store/users.ts";
 import type { Doc } from "./json.ts";
+import type { Question } from "./question.ts";
 import type { ResourceType } from "./schema.ts";
 import { parseSelection, type Selection } from "./selection.ts";
 
@@ -17,30 +20,34 @@ export interface Caller {
 
 export interface Call extends Caller {
   readonly ctx: Context;
-  readonly query: Readonly<Partial<Record<QueryName, string>>>;
+  /** The state that lists are read from. */
+  readonly reader: Reader;
+  readonly query: Question;
+  /** What `If-Match` asks of the resource that is to be changed. */
+  readonly when: Precondition | undefined;
 }
-
-export const queryNames = [
-  "filter",
-  "startIndex",
-  "count",
-  "attributes",
-  "excludedAttributes",
-  "sortBy",
-  "sortOrder",
-] as const;
-
-export type QueryName = (typeof queryNames)[number];
 
 export interface Answer {
   readonly status: number;
   /** Of what was made. */
   readonly location?: string;
+  /** The ETag of the one resource that this is about. */
+  readonly version?: string;
   readonly body?: Doc;
 }
 
-export interface Endpoint {
-  list(call: Call): Promise<Answer>;
+/** Some of the resources that were asked for, and how many there are. */
+export interface Found {
+  readonly total: number;
+  readonly resources: readonly Doc[];
+}
+
+/** Whatever can be listed. */
+export interface Finder {
+  find(call: Call, rows: Page): Promise<Found>;
+}
+
+export interface Endpoint extends Finder {
   get(call: Call, id: string): Promise<Answer>;
   create(call: Call, body: Doc): Promise<Answer>;
   replace(call: Call, id: string, body: Doc): Promise<Answer>;

@@ -7,7 +7,7 @@ import { type Reason, Refusal } from "../../identity/refusal.ts";
 
 export const urnError = "urn:ietf:params:scim:api:messages:2.0:Error";
 
-/** The words of RFC 7644, table 9, and of RFC 9865, section 2.1, that this edge uses. */
+/** The words of RFC 7644, table 9, and of RFC 9865 that this edge uses. */
 export type ScimType =
   | "invalidFilter"
   | "tooMany"
@@ -36,6 +36,24 @@ export function refuseAs(scimType: ScimType, message: string): never {
   throw new ScimRefusal(scimType, message);
 }
 
+/** A refusal that only HTTP has a reason for; it has no SCIM word. */
+export class HttpRefusal extends Refusal {
+  readonly status: HttpStatus;
+
+  constructor(status: HttpStatus, message: string) {
+    super(status === 413 ? "invalid" : "conflict", message);
+    this.status = status;
+  }
+}
+
+/** 409: what a bulk operation needs is not there; 412: a stale version; 413: too much in one request. */
+export type HttpStatus = 409 | 412 | 413;
+
+/** Turns a request down with a status of HTTP's, as an expression. */
+export function refuseWith(status: HttpStatus, message: string): never {
+  throw new HttpRefusal(status, message);
+}
+
 export const httpStatus = {
   invalid: 400,
   forbidden: 403,
@@ -54,6 +72,7 @@ export interface Failure {
 }
 
 export function failureOf(error: unknown): Failure {
+  if (error instanceof HttpRefusal) return { ...failure(error.status, error.message), bug: false };
   if (error instanceof Refusal) {
     const scimType = error instanceof ScimRefusal ? error.scimType : usualScimType[error.reason];
     return { ...failure(httpStatus[error.reason], error.message, scimType), bug: false };

@@ -35,6 +35,30 @@ export function parseFilter(text: string): Filter {
   return filter;
 }
 
+/** The text of a filter: what parses to the same. */
+export function printFilter(filter: Filter): string {
+  switch (filter.kind) {
+    case "and":
+      return filter.terms.map((term) => (isJoined(term) ? `(${printFilter(term)})` : printFilter(term))).join(" and ");
+    case "or":
+      return filter.terms
+        .map((term) => (term.kind === "or" ? `(${printFilter(term)})` : printFilter(term)))
+        .join(" or ");
+    case "not":
+      return `not (${printFilter(filter.term)})`;
+    case "compare":
+      return `${filter.name} ${filter.op} ${JSON.stringify(filter.value)}`;
+    case "present":
+      return `${filter.name} pr`;
+    case "some":
+      return `${filter.name}[${printFilter(filter.of)}]`;
+  }
+}
+
+function isJoined({ kind }: Filter): boolean {
+  return kind === "and" || kind === "or";
+}
+
 /** @throws ScimRefusal `invalidPath`. */
 export function parseRawPath(text: string): RawPath {
   const at = begin(text, "invalidPath");

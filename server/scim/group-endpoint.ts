@@ -4,36 +4,33 @@ import { createGroup, type GroupEdit, getGroup, listGroups, removeGroup, updateG
 import { type Answer, type Call, type Endpoint, selectionOf } from "./endpoint.ts";
 import { groupEdits } from "./group-patch.ts";
 import { readGroup, renderGroup } from "./group-resource.ts";
-import type { Doc } from "./json.ts";
-import { locationOf } from "./meta.ts";
+import { locationOf, versionOf } from "./meta.ts";
 import { parseOperations } from "./operation.ts";
-import { listResponse, parsePage } from "./page.ts";
 import { search } from "./query.ts";
 import { groupType } from "./schema.ts";
 import { type Selection, select, wants } from "./selection.ts";
 
 export const groupEndpoint: Endpoint = {
-  async list(call) {
-    const { ctx, actor, org, base, query } = call;
+  async find(call, rows) {
+    const { reader, actor, org, base, query } = call;
     const selection = selectionOf(groupType, call);
-    const { startIndex, rows } = parsePage(query.startIndex, query.count);
     const want = { members: wants(selection, "members") };
-    const { total, groups } = await listGroups(ctx, actor, org, search(groupType, query, base), rows, want);
-    const shown = groups.map(({ group, members }) =>
+    const { total, groups } = await listGroups(reader, actor, org, search(groupType, query, base), rows, want);
+    const resources = groups.map(({ group, members }) =>
       select(selection, renderGroup(group, want.members ? members : undefined, base)),
     );
-    return { status: 200, body: listResponse(shown, total, startIndex) };
+    return { total, resources };
   },
 
   async get(call, id) {
-    return { status: 200, body: await show(call, id, selectionOf(groupType, call)) };
+    return answer(200, call, id, selectionOf(groupType, call));
   },
 
   async create(call, body) {
     const selection = selectionOf(groupType, call);
     const stated = readGroup(body);
     const { id } = await createGroup(call.ctx, call.actor, call.org, { ...stated, members: stated.members ?? [] });
-    return { status: 201, location: locationOf(groupType, id, call.base), body: await show(call, id, selection) };
+    return { ...(await answer(201, call, id, selection)), location: locationOf(groupType, id, call.base) };
   },
 
   async replace(call, id, body) {
@@ -45,25 +42,32 @@ export const groupEndpoint: Endpoint = {
     ];
     // Absent is not empty: only a PUT that states members changes them, or one forgotten line would empty a group.
     if (members) edits.push({ kind: "set-members", members });
-    await updateGroup(call.ctx, call.actor, call.org, id, edits);
-    return { status: 200, body: await show(call, id, selection) };
+    await updateGroup(call.ctx, call.actor, call.org, id, edits, call.when);
+    return answer(200, call, id, selection);
   },
 
   // 204, as Entra prefers: an answer would list every member of the group for each one that is added.
-  async patch(call, id, body): Promise<Answer> {
+  async patch(call, id, body) {
     const selection = selectionOf(groupType, call);
-    await updateGroup(call.ctx, call.actor, call.org, id, groupEdits(parseOperations(body), id));
-    return selection.kind === "all" ? { status: 204 } : { status: 200, body: await show(call, id, selection) };
+    const edits = groupEdits(parseOperations(body), id);
+    const group = await updateGroup(call.ctx, call.actor, call.org, id, edits, call.when);
+    return selection.kind === "all" ? { status: 204, version: versionOf(group) } : answer(200, call, id, selection);
   },
 
-  async remove({ ctx, actor, org }, id) {
-    await removeGroup(ctx, actor, org, id);
+  async remove({ ctx, actor, org, when }, id) {
+    await removeGroup(ctx, actor, org, id, when);
     return { status: 204 };
   },
 };
 
-async function show({ ctx, actor, org, base }: Call, id: string, selection: Selection): Promise<Doc> {
+async function answer(
+  status: number,
+  { ctx, actor, org, base }: Call,
+  id: string,
+  selection: Selection,
+): Promise<Answer> {
   const want = { members: wants(selection, "members") };
   const { group, members } = await getGroup(ctx, actor, org, id, want);
-  return select(selection, renderGroup(group, want.members ? members : undefined, base));
+  const body = select(selection, renderGroup(group, want.members ? members : undefined, base));
+  return { status, version: versionOf(group), body };
 }

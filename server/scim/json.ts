@@ -8,6 +8,9 @@ import { refuseAs } from "./errors.ts";
 /** A JSON object. Only its own properties mean anything. */
 export type Doc = Readonly<Record<string, unknown>>;
 
+/** Bytes; a bulk request of a thousand people fits. */
+export const largestBody = 8 * 1024 * 1024;
+
 const deepest = 32;
 
 /** @throws ScimRefusal `invalidSyntax`; never says what the body holds, which may be a password. */

@@ -15,8 +15,13 @@ export function metaOf(type: ResourceType, { id, createdAt, modifiedAt }: Dated,
     created: new Date(createdAt).toISOString(),
     lastModified: new Date(modifiedAt).toISOString(),
     location: locationOf(type, id, base),
-    version: `W/"${modifiedAt.toString(36)}"`,
+    version: versionOf({ modifiedAt }),
   };
+}
+
+/** The weak ETag of a resource. */
+export function versionOf({ modifiedAt }: Pick<Dated, "modifiedAt">): string {
+  return `W/"${modifiedAt.toString(36)}"`;
 }
 
 export function locationOf({ endpoint }: ResourceType, id: string, base: string): string {

@@ -7,7 +7,7 @@ import type { Doc } from "./json.ts";
 
 export const mostResults = 1000;
 
-const usualResults = 100;
+export const usualResults = 100;
 
 export interface ListPage {
   /** 1 is the first resource. */
@@ -32,8 +32,30 @@ export function listResponse(resources: readonly Doc[], total: number, startInde
   };
 }
 
+/** One page of a walk (RFC 9865, section 2); the last one has no cursor. */
+export function walkResponse(resources: readonly Doc[], total: number, nextCursor: string | undefined): Doc {
+  return {
+    schemas: ["urn:ietf:params:scim:api:messages:2.0:ListResponse"],
+    totalResults: total,
+    itemsPerPage: resources.length,
+    ...(nextCursor !== undefined && { nextCursor }),
+    Resources: resources,
+  };
+}
+
+/** @throws ScimRefusal `invalidCount`: no whole number, or below 0. More than one answer holds is brought down. */
+export function parseWalkCount(count: string | undefined): number {
+  if (count === undefined || count === "") return usualResults;
+  if (!isWhole(count) || Number(count) < 0)
+    refuseAs("invalidCount", `count ${quote(count)} is not a number of results`);
+  return Math.min(mostResults, Number(count));
+}
+
 function whole(name: string, text: string | undefined): number | undefined {
   if (text === undefined || text === "") return undefined;
-  if (!/^[+-]?[0-9]{1,15}$/.test(text)) refuseAs("invalidValue", `${name} ${quote(text)} is not a whole number`);
-  return Number(text);
+  return isWhole(text) ? Number(text) : refuseAs("invalidValue", `${name} ${quote(text)} is not a whole number`);
+}
+
+function isWhole(text: string): boolean {
+  return /^[+-]?[0-9]{1,15}$/.test(text);
 }

@@ -10,14 +10,9 @@ import { type Attribute, named } from "./attribute.ts";
 import { comparableText, readLiteral } from "./comparison.ts";
 import { refuseAs } from "./errors.ts";
 import { type Filter, parseFilter } from "./filter.ts";
+import type { Question } from "./question.ts";
 import { posixUrn, type ResourceType, resolve, type Target, userType } from "./schema.ts";
 import { type Stored, type StoredSet, storedAt } from "./stored.ts";
-
-export interface Question {
-  readonly filter?: string | undefined;
-  readonly sortBy?: string | undefined;
-  readonly sortOrder?: string | undefined;
-}
 
 /** @throws ScimRefusal `invalidFilter`, `invalidValue` (what to sort by). */
 export function search(type: ResourceType, question: Question, base: string): Search {

@@ -7,22 +7,31 @@ import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest 
 import { quote, refuse } from "../../identity/refusal.ts";
 import type { Context } from "../directory/context.ts";
 import { identify } from "./authentication.ts";
+import { bulk } from "./bulk.ts";
 import { clusterScim } from "./cluster-routes.ts";
 import * as discovery from "./discovery.ts";
-import { type Answer, type Call, type Caller, type Endpoint, type QueryName, queryNames } from "./endpoint.ts";
-import { failure, failureOf, refuseAs } from "./errors.ts";
+import type { Answer, Call, Caller, Endpoint } from "./endpoint.ts";
+import { failure, failureOf } from "./errors.ts";
 import { groupEndpoint } from "./group-endpoint.ts";
-import { asObject, type Doc, parseJson } from "./json.ts";
+import { asObject, type Doc, largestBody, parseJson } from "./json.ts";
+import { list } from "./listing.ts";
+import { locationOf } from "./meta.ts";
+import { ifMatch, isHeld } from "./precondition.ts";
+import { type Question, readQuery, readSearch } from "./question.ts";
+import { rootOf } from "./root.ts";
+import { groupType, type ResourceType, userType } from "./schema.ts";
 import { userEndpoint } from "./user-endpoint.ts";
+import { Walks } from "./walks.ts";
 
 const mediaType = "application/scim+json";
 
-const largestBody = 1024 * 1024;
+interface Resource extends Endpoint {
+  readonly type: ResourceType;
+}
 
-const endpoints: ReadonlyMap<string, Endpoint> = new Map([
-  ["users", userEndpoint],
-  ["groups", groupEndpoint],
-]);
+const users: Resource = { ...userEndpoint, type: userType };
+const groups: Resource = { ...groupEndpoint, type: groupType };
+const root = rootOf([users, groups]);
 
 /** The plugin; `baseUrl` is asked per request, since a test's port is known only once it listens. */
 export function scim(ctx: Context, options: { readonly baseUrl: () => string }): FastifyPluginAsync {
@@ -31,8 +40,13 @@ export function scim(ctx: Context, options: { readonly baseUrl: () => string }):
       async (scope) => {
         speakScim(scope);
         guard(scope, ctx, options.baseUrl);
+        const walks = new Walks(ctx.store, () => ctx.now(), ctx.newSecret);
+        scope.addHook("onRequest", () => walks.sweep());
+        scope.addHook("onClose", () => walks[Symbol.asyncDispose]());
+        addLists(scope, ctx, walks);
         addResources(scope, ctx);
-        addDiscovery(scope);
+        addBulk(scope, ctx);
+        addDiscovery(scope, ctx);
       },
       { prefix: "/scim/:org/v2" },
     );
@@ -73,15 +87,33 @@ function guard(scope: FastifyInstance, ctx: Context, baseUrl: () => string): voi
 type OfType = { Params: { org: string; type: string } };
 type OfOne = { Params: { org: string; type: string; id: string } };
 
-// Entra's own collection of requests says /users: the segment is matched whatever its case.
+/** Lists, asked for by the URL or by a body (RFC 7644, section 3.4.3). */
+function addLists(scope: FastifyInstance, ctx: Context, walks: Walks): void {
+  scope.get("/", async (request, reply) => say(reply, await list(callOf(ctx, request), root, "", walks)));
+  scope.get<OfType>("/:type", async (request, reply) => {
+    const resource = resourceOf(request.params.type);
+    return say(reply, await list(callOf(ctx, request), resource, resource.type.name, walks));
+  });
+  scope.post("/.search", async (request, reply) => {
+    return say(reply, await list(callOf(ctx, request, readSearch(bodyOf(request))), root, "", walks));
+  });
+  scope.post<OfType>("/:type/.search", async (request, reply) => {
+    const resource = resourceOf(request.params.type);
+    const call = callOf(ctx, request, readSearch(bodyOf(request)));
+    return say(reply, await list(call, resource, resource.type.name, walks));
+  });
+}
+
 function addResources(scope: FastifyInstance, ctx: Context): void {
-  const call = (request: FastifyRequest): Call => ({ ...callerOf(request), ctx, query: queryOf(request) });
-  scope.get<OfType>("/:type", async (request, reply) => say(reply, await endpointOf(request).list(call(request))));
+  const call = (request: FastifyRequest): Call => callOf(ctx, request);
   scope.post<OfType>("/:type", async (request, reply) => {
     return say(reply, await endpointOf(request).create(call(request), bodyOf(request)));
   });
   scope.get<OfOne>("/:type/:id", async (request, reply) => {
-    return say(reply, await endpointOf(request).get(call(request), request.params.id));
+    const answer = await endpointOf(request).get(call(request), request.params.id);
+    const { version } = answer;
+    const known = version !== undefined && isHeld(request.headers["if-none-match"], version);
+    return say(reply, known ? { status: 304, version } : answer);
   });
   scope.put<OfOne>("/:type/:id", async (request, reply) => {
     return say(reply, await endpointOf(request).replace(call(request), request.params.id, bodyOf(request)));
@@ -94,10 +126,24 @@ function addResources(scope: FastifyInstance, ctx: Context): void {
   });
 }
 
-function addDiscovery(scope: FastifyInstance): void {
+function addBulk(scope: FastifyInstance, ctx: Context): void {
+  scope.post("/Bulk", async (request, reply) => {
+    const call = callOf(ctx, request, {});
+    const answer = await bulk(call, bodyOf(request), {
+      endpoint: (segment) => {
+        const resource = resourceOf(segment);
+        return { endpoint: resource, location: (id) => locationOf(resource.type, id, call.base) };
+      },
+      bug: (err) => request.log.error({ err }, "scim bulk operation failed"),
+    });
+    return say(reply, answer);
+  });
+}
+
+function addDiscovery(scope: FastifyInstance, ctx: Context): void {
   const answer = (path: string, render: (base: string, name: string) => Doc): void => {
     scope.get<{ Params: { name?: string } }>(path, async (request, reply) => {
-      if (queryOf(request).filter !== undefined) refuse("forbidden", "discovery cannot be filtered");
+      if (callOf(ctx, request).query.filter !== undefined) refuse("forbidden", "discovery cannot be filtered");
       return say(reply, { status: 200, body: render(callerOf(request).base, request.params.name ?? "") });
     });
   };
@@ -110,30 +156,37 @@ function addDiscovery(scope: FastifyInstance): void {
 }
 
 function endpointOf({ params: { type } }: FastifyRequest<OfType>): Endpoint {
-  return endpoints.get(type.toLowerCase()) ?? refuse("not-found", `no endpoint ${quote(type)}`);
+  return resourceOf(type);
+}
+
+/** Entra's own collection of requests says /users: the segment is matched whatever its case. */
+function resourceOf(segment: string): Resource {
+  const wanted = `/${segment.toLowerCase()}`;
+  const found = [users, groups].find(({ type }) => type.endpoint.toLowerCase() === wanted);
+  return found ?? refuse("not-found", `no endpoint ${quote(segment)}`);
+}
+
+function callOf(ctx: Context, request: FastifyRequest, question?: Question): Call {
+  return {
+    ...callerOf(request),
+    ctx,
+    reader: ctx.store,
+    query: question ?? readQuery(request.query as Doc),
+    when: ifMatch(request.headers["if-match"]),
+  };
 }
 
 function callerOf(request: FastifyRequest): Caller {
   return request.getDecorator<Caller>("caller");
 }
 
-function queryOf({ query }: FastifyRequest): Partial<Record<QueryName, string>> {
-  const stated = query as Doc;
-  const read: Partial<Record<QueryName, string>> = {};
-  for (const name of queryNames) {
-    const value = Object.hasOwn(stated, name) ? stated[name] : undefined;
-    if (typeof value === "string") read[name] = value;
-    else if (value !== undefined) refuseAs("invalidValue", `${name} is given more than once`);
-  }
-  return read;
-}
-
 function bodyOf({ body }: FastifyRequest): Doc {
   return asObject(body, "the body");
 }
 
-function say(reply: FastifyReply, { status, location, body }: Answer): FastifyReply {
+function say(reply: FastifyReply, { status, location, version, body }: Answer): FastifyReply {
   reply.code(status);
+  if (version !== undefined) reply.header("etag", version);
   if (location !== undefined) reply.header("location", location);
   if (!body) return reply.send();
   return reply.type(mediaType).send(JSON.stringify(body));

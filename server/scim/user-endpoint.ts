@@ -1,19 +1,10 @@
 /** `/Users`: each request is one command of the directory. */
 
-import {
-  createUser,
-  getUser,
-  listUsers,
-  type Member,
-  removeUser,
-  updateUser,
-  type Wanted,
-} from "../directory/users.ts";
-import { type Call, type Endpoint, selectionOf } from "./endpoint.ts";
+import { createUser, getUser, listUsers, type Member, removeUser, updateUser } from "../directory/users.ts";
+import { type Answer, type Call, type Endpoint, selectionOf } from "./endpoint.ts";
 import type { Doc } from "./json.ts";
-import { locationOf } from "./meta.ts";
+import { locationOf, versionOf } from "./meta.ts";
 import { parseOperations } from "./operation.ts";
-import { listResponse, parsePage } from "./page.ts";
 import { applyPatch } from "./patch.ts";
 import { search } from "./query.ts";
 import { userType } from "./schema.ts";
@@ -22,59 +13,60 @@ import { fromInput, renderUser, toInput } from "./user-resource.ts";
 import { readResource } from "./value.ts";
 
 export const userEndpoint: Endpoint = {
-  async list(call) {
-    const { ctx, actor, org, query, base } = call;
+  async find(call, rows) {
+    const { reader, actor, org, query, base } = call;
     const selection = selectionOf(userType, call);
-    const { startIndex, rows } = parsePage(query.startIndex, query.count);
-    const { total, users } = await listUsers(ctx, actor, org, search(userType, query, base), rows, wanted(selection));
-    const shown = users.map((member) => show(member, selection, base));
-    return { status: 200, body: listResponse(shown, total, startIndex) };
+    const want = { groups: wants(selection, "groups") };
+    const { total, users } = await listUsers(reader, actor, org, search(userType, query, base), rows, want);
+    return { total, resources: users.map((member) => show(member, selection, base)) };
   },
 
   async get(call, id) {
-    const selection = selectionOf(userType, call);
-    return { status: 200, body: await read(call, id, selection) };
+    return answer(200, call, id, selectionOf(userType, call));
   },
 
   async create(call, body) {
     const selection = selectionOf(userType, call);
     const input = toInput(readResource(userType, body), { active: true });
     const user = await createUser(call.ctx, call.actor, call.org, input);
-    const shown = show({ user, groups: [] }, selection, call.base);
-    return { status: 201, location: locationOf(userType, user.id, call.base), body: shown };
+    const location = locationOf(userType, user.id, call.base);
+    return { status: 201, location, version: versionOf(user), body: show({ user, groups: [] }, selection, call.base) };
   },
 
   // What a PUT does not state is unassigned, but for `active`: leaving it out must not bring a leaver back.
   async replace(call, id, body) {
     const selection = selectionOf(userType, call);
     const doc = readResource(userType, body);
-    await updateUser(call.ctx, call.actor, call.org, id, (current) => toInput(doc, current));
-    return { status: 200, body: await read(call, id, selection) };
+    await updateUser(call.ctx, call.actor, call.org, id, (current) => toInput(doc, current), call.when);
+    return answer(200, call, id, selection);
   },
 
   async patch(call, id, body) {
     const selection = selectionOf(userType, call);
     const operations = parseOperations(body);
-    await updateUser(call.ctx, call.actor, call.org, id, (current) =>
-      toInput(applyPatch(userType, fromInput(current), operations, id), current),
+    await updateUser(
+      call.ctx,
+      call.actor,
+      call.org,
+      id,
+      (current) => toInput(applyPatch(userType, fromInput(current), operations, id), current),
+      call.when,
     );
-    return { status: 200, body: await read(call, id, selection) };
+    return answer(200, call, id, selection);
   },
 
-  async remove({ ctx, actor, org }, id) {
-    await removeUser(ctx, actor, org, id);
+  async remove({ ctx, actor, org, when }, id) {
+    await removeUser(ctx, actor, org, id, when);
     return { status: 204 };
   },
 };
 
-async function read({ ctx, actor, org, base }: Call, id: string, selection: Selection): Promise<Doc> {
-  return show(await getUser(ctx, actor, org, id, wanted(selection)), selection, base);
+async function answer(status: number, call: Call, id: string, selection: Selection): Promise<Answer> {
+  const { ctx, actor, org, base } = call;
+  const member = await getUser(ctx, actor, org, id, { groups: wants(selection, "groups") });
+  return { status, version: versionOf(member.user), body: show(member, selection, base) };
 }
 
 function show({ user, groups }: Member, selection: Selection, base: string): Doc {
   return select(selection, renderUser(user, groups, base));
-}
-
-function wanted(selection: Selection): Wanted {
-  return { groups: wants(selection, "groups") };
 }

@@ -156,7 +156,14 @@ export async function operatorServer(): Promise<OperatorServer> {
     async admit(userName) {
       const person = { userName, externalId: undefined, active: true, fullName: userName, attributes: {} };
       const { id } = await createUser(ctx, admin, org, person);
-      const { groups } = await listGroups(ctx, admin, org, everything, { offset: 0, limit: 1 }, { members: false });
+      const { groups } = await listGroups(
+        ctx.store,
+        admin,
+        org,
+        everything,
+        { offset: 0, limit: 1 },
+        { members: false },
+      );
       const group = { displayName: "slurm-users", externalId: undefined, members: [id] };
       if (groups[0]) await updateGroup(ctx, admin, org, groups[0].group.id, [{ kind: "add-members", members: [id] }]);
       else await createGroup(ctx, admin, org, group);

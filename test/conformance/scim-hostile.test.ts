@@ -196,7 +196,7 @@ describe("as a body", () => {
       ["B363 invalid UTF-8", bytes('{"userName":"\xff\xfe"}'), 400, "invalidSyntax"],
       ["B364 overlong UTF-8", bytes('{"userName":"\xc0\xae\xc0\xae/"}'), 400, "invalidSyntax"],
       ["20,000 nested", `{"userName":"eve","x":${"[".repeat(20_000)}${"]".repeat(20_000)}}`, 400, "invalidSyntax"],
-      ["B360 too large", `{"userName":"eve","title":"${"x".repeat(2 ** 20)}"}`, 413, undefined],
+      ["B360 too large", `{"userName":"eve","title":"${"x".repeat(2 ** 23)}"}`, 413, undefined],
       ["B362 text/plain", '{"userName":"eve"}', 415, undefined, "text/plain"],
       ["no name", '{"active":true}', 400, "invalidValue"],
       ["a number as a name", '{"userName":7}', 400, "invalidValue"],

@@ -421,7 +421,6 @@ describe("the door", () => {
       ["PUT", "/Users"],
       ["GET", "/constructor"],
       ["GET", "/Schemas/urn:none"],
-      ["POST", "/Bulk"],
     ];
     for (const [method, path] of nothing) {
       const bodies: Record<string, Json> = {

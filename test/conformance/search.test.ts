@@ -6,7 +6,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { orgId } from "../../server/directory/clusters.ts";
-import { createGroup, listGroups, updateGroup } from "../../server/directory/groups.ts";
+import { createGroup, listGroups } from "../../server/directory/groups.ts";
 import { createUser, everything, listUsers } from "../../server/directory/users.ts";
 import { parseFilter } from "../../server/scim/filter.ts";
 import { renderGroup } from "../../server/scim/group-resource.ts";
@@ -99,10 +99,10 @@ async function populate({ ctx }: ScimServer, org: string, { people, groups }: Wo
 async function shown({ ctx }: ScimServer, org: string, type: ResourceType): Promise<Doc[]> {
   const page = { offset: 0, limit: 1000 };
   if (type === userType) {
-    const { users } = await listUsers(ctx, okta, org, everything, page, { groups: true });
+    const { users } = await listUsers(ctx.store, okta, org, everything, page, { groups: true });
     return users.map(({ user, groups }) => renderUser(user, groups, base));
   }
-  const { groups } = await listGroups(ctx, okta, org, everything, page, { members: true });
+  const { groups } = await listGroups(ctx.store, okta, org, everything, page, { members: true });
   return groups.map(({ group, members }) => renderGroup(group, members, base));
 }
 
@@ -110,11 +110,11 @@ async function found({ ctx }: ScimServer, org: string, type: ResourceType, quest
   const asked = search(type, question, base);
   const page = { offset: 0, limit: 1000 };
   if (type === userType) {
-    const { total, users } = await listUsers(ctx, okta, org, asked, page, { groups: false });
+    const { total, users } = await listUsers(ctx.store, okta, org, asked, page, { groups: false });
     expect(total).toBe(users.length);
     return users.map(({ user }) => user.id);
   }
-  const { total, groups } = await listGroups(ctx, okta, org, asked, page, { members: false });
+  const { total, groups } = await listGroups(ctx.store, okta, org, asked, page, { members: false });
   expect(total).toBe(groups.length);
   return groups.map(({ group }) => group.id);
 }
