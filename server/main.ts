@@ -17,6 +17,7 @@ import { writeDurably } from "./durable-file.ts";
 import { type Options, readOptions, showAddress, usage } from "./options.ts";
 import { Ledger } from "./rollout/ledger.ts";
 import { scim } from "./scim/routes.ts";
+import { routing } from "./scim/unroutable.ts";
 import { openSqlite } from "./store/sqlite.ts";
 import { Frames } from "./stream/frames.ts";
 import { Hub } from "./stream/hub.ts";
@@ -57,7 +58,7 @@ async function main(options: Options): Promise<void> {
     https: { allowHTTP1: true, key: certificate.key, cert: certificate.cert },
     loggerInstance: log.child({}, { level: "warn" }),
     forceCloseConnections: true,
-    routerOptions: { maxParamLength: 1000 },
+    ...routing,
   });
   let url = "";
   // Open watches end at once when the server stops: their clients come back, and would hold it up for ever.

@@ -42,7 +42,7 @@ export function plural(name: string, value: Traits = {}): Attribute {
 }
 
 export function texts(...names: readonly string[]): Attribute[] {
-  return names.map((name) => attribute(name));
+  return names.map((name) => attribute(name, name === "$ref" ? { type: "reference", caseExact: true } : {}));
 }
 
 /** An attribute by its name, whatever its case. */

@@ -1,11 +1,13 @@
 /** What a client can ask about this server (RFC 7644, section 4): what it does, and no more than it does. */
 
 import { quote, refuse } from "../../identity/refusal.ts";
+import type { Attribute } from "./attribute.ts";
 import { mostOperations } from "./bulk-request.ts";
 import { type Doc, largestBody } from "./json.ts";
 import { listResponse, mostResults, usualResults } from "./page.ts";
 import { groupType, type ResourceType, type Schema, userType } from "./schema.ts";
 import { limits } from "./walks.ts";
+import { wordingOf } from "./wording.ts";
 
 const types: readonly ResourceType[] = [userType, groupType];
 
@@ -90,7 +92,16 @@ export function renderType({ name, endpoint, core, extensions }: ResourceType, b
 export function renderSchema(schema: Schema, base: string): Doc {
   return {
     schemas: ["urn:ietf:params:scim:schemas:core:2.0:Schema"],
-    ...schema,
+    id: schema.id,
+    name: schema.name,
+    description: schema.description,
+    attributes: schema.attributes.map((attribute) => renderAttribute(attribute, schema, "")),
     meta: { resourceType: "Schema", location: `${base}/Schemas/${schema.id}` },
   };
+}
+
+function renderAttribute({ subAttributes, ...attribute }: Attribute, schema: Schema, prefix: string): Doc {
+  const path = prefix + attribute.name;
+  const parts = subAttributes?.map((part) => renderAttribute(part, schema, `${path}.`));
+  return { ...attribute, ...wordingOf(schema.name, path), ...(parts && { subAttributes: parts }) };
 }

@@ -12,6 +12,7 @@ import { getCluster, orgId, seed } from "../../server/directory/clusters.ts";
 import type { Context } from "../../server/directory/context.ts";
 import { createScimToken } from "../../server/directory/tokens.ts";
 import { scim } from "../../server/scim/routes.ts";
+import { routing } from "../../server/scim/unroutable.ts";
 import { everything } from "../../server/store/search.ts";
 import { openSqlite } from "../../server/store/sqlite.ts";
 
@@ -49,7 +50,10 @@ export async function scimServer(): Promise<ScimServer> {
   await seed(ctx);
   const { secret: token } = await createScimToken(ctx, "default", "okta");
   const logged: string[] = [];
-  const app = fastify({ logger: { level: "info", stream: { write: (line: string) => void logged.push(line) } } });
+  const app = fastify({
+    ...routing,
+    logger: { level: "info", stream: { write: (line: string) => void logged.push(line) } },
+  });
   const listening = () => `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
   await app.register(scim(ctx, { baseUrl: listening }));
   await app.listen({ host: "127.0.0.1", port: 0 });
