@@ -75,23 +75,28 @@ export class Log {
 
   /** What the resources that changed after a revision were at it; undefined: there was none. */
   async before(cluster: string, revision: Revision): Promise<Map<ResourceKey, string | undefined>> {
-    const changed = this.#db
+    const changed = await this.#db
       .selectFrom("log")
       .select("key")
+      .distinct()
       .where("cluster", "=", cluster)
-      .where("revision", ">", Number(revision));
-    const keys = await changed.distinct().execute();
-    const found = new Map(keys.map(({ key }) => [key as ResourceKey, undefined as string | undefined]));
-    if (found.size === 0) return found;
-    const rows = await this.#db
-      .selectFrom("log")
-      .select(["key", "line"])
-      .where("cluster", "=", cluster)
-      .where("revision", "<=", Number(revision))
-      .where("key", "in", changed)
-      .orderBy("revision")
+      .where("revision", ">", Number(revision))
       .execute();
-    for (const { key, line } of rows) found.set(key as ResourceKey, line ?? undefined);
+    const keys = changed.map(({ key }) => key as ResourceKey);
+    const found = new Map(keys.map((key) => [key, undefined as string | undefined]));
+    for (let i = 0; i < keys.length; i += 500) {
+      const rows = await this.#db
+        .selectFrom("log")
+        .select(["revision", "key", "line"])
+        .where("cluster", "=", cluster)
+        .where("key", "in", keys.slice(i, i + 500))
+        .where("revision", "<=", Number(revision))
+        .execute();
+      // Ordered here: asked for the order, SQLite reads the whole log for it instead of the few keys.
+      for (const { key, line } of rows.sort((a, b) => Number(a.revision) - Number(b.revision))) {
+        found.set(key as ResourceKey, line ?? undefined);
+      }
+    }
     return found;
   }
 

@@ -253,4 +253,6 @@ export const migrations: readonly (readonly string[])[] = [
     `alter table tokens add column client text references tokens (id)`,
     `alter table tokens add column expires_at bigint`,
   ],
+  // What a resource was at a revision: asked of the keys that changed since, when a walk outlives the process it began in.
+  [`create index log_by_key on log (cluster, key, revision)`],
 ];
