@@ -6,6 +6,8 @@ import {
   type DirectoryService,
   type DirectoryUser,
   DirectoryUserSchema,
+  type UserLock,
+  UserLockSchema,
   type UserSshKey,
   UserSshKeySchema,
 } from "../../proto/gen/rollcall/v1/directory_pb.ts";
@@ -14,7 +16,9 @@ import type { Actor } from "../directory/actor.ts";
 import { orgId } from "../directory/clusters.ts";
 import type { Context } from "../directory/context.ts";
 import { addKey, removeKey } from "../directory/keys.ts";
+import { listLocks, lockUser, unlockUser } from "../directory/locks.ts";
 import { listUsers, type Portrait, portray } from "../directory/users.ts";
+import type { Lock } from "../store/locks.ts";
 import { message, orDefault } from "./field.ts";
 import { paged } from "./page.ts";
 
@@ -39,6 +43,17 @@ export function directoryService(ctx: Context): ServiceImpl<typeof DirectoryServ
       await removeKey(ctx, admin, await org(request.org), request.user, request.fingerprint);
       return {};
     },
+    async lockUser(request) {
+      return { lock: printLock(await lockUser(ctx, admin, await org(request.org), request.user, request.reason)) };
+    },
+    async unlockUser(request) {
+      return { locks: (await unlockUser(ctx, admin, await org(request.org), request.user)).map(printLock) };
+    },
+    async listLocks(request) {
+      const id = await org(request.org);
+      const { items, nextPageToken } = await paged(request, (page) => listLocks(ctx, id, page));
+      return { locks: items.map(printLock), nextPageToken };
+    },
   };
 }
 
@@ -61,6 +76,17 @@ function printPortrait({ user, groups, keys, clusters }: Portrait): DirectoryUse
     sshKeys: keys.map(printKey),
     clusters: [...clusters],
   };
+}
+
+function printLock({ userId, userName, origin, externalId, reason, createdAt }: Lock): UserLock {
+  return message(UserLockSchema, {
+    userId,
+    userName,
+    origin,
+    externalId: externalId ?? "",
+    reason,
+    createdAt: printTime(createdAt),
+  });
 }
 
 function printKey(key: Portrait["keys"][number]): UserSshKey {

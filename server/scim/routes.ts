@@ -5,6 +5,7 @@
 
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from "fastify";
 import { quote, refuse } from "../../identity/refusal.ts";
+import { show } from "../directory/actor.ts";
 import type { Context } from "../directory/context.ts";
 import { identify } from "./authentication.ts";
 import * as discovery from "./discovery.ts";
@@ -12,6 +13,7 @@ import { type Answer, type Call, type Caller, type Endpoint, type QueryName, que
 import { failure, failureOf, refuseAs } from "./errors.ts";
 import { groupEndpoint } from "./group-endpoint.ts";
 import { asObject, type Doc, parseJson } from "./json.ts";
+import { type Limit, limitRate } from "./rate.ts";
 import { userEndpoint } from "./user-endpoint.ts";
 
 const mediaType = "application/scim+json";
@@ -23,13 +25,20 @@ const endpoints: ReadonlyMap<string, Endpoint> = new Map([
   ["groups", groupEndpoint],
 ]);
 
-/** The plugin; `baseUrl` is asked per request, since a test's port is known only once it listens. */
-export function scim(ctx: Context, options: { readonly baseUrl: () => string }): FastifyPluginAsync {
+export interface ScimOptions {
+  /** Asked per request, since a test's port is known only once it listens. */
+  readonly baseUrl: () => string;
+  /** Requests per second of one connection; 0 or absent: any number. */
+  readonly rate?: number | undefined;
+}
+
+export function scim(ctx: Context, options: ScimOptions): FastifyPluginAsync {
   return async (app) => {
     await app.register(
       async (scope) => {
         speakScim(scope);
-        guard(scope, ctx, options.baseUrl);
+        const limit = await limitRate(scope, options.rate, (request) => connectionOf(callerOf(request)));
+        guard(scope, ctx, options.baseUrl, limit);
         addResources(scope, ctx);
         addDiscovery(scope);
       },
@@ -55,13 +64,16 @@ function speakScim(scope: FastifyInstance): void {
   });
 }
 
-function guard(scope: FastifyInstance, ctx: Context, baseUrl: () => string): void {
+function guard(scope: FastifyInstance, ctx: Context, baseUrl: () => string, limit: Limit): void {
   scope.decorateRequest("caller", null);
   scope.addHook<{ Params: { org: string } }>("onRequest", async (request, reply) => {
     const caller = await identify(ctx, request.headers.authorization, request.params.org ?? "", baseUrl());
     if (caller) {
       request.setDecorator("caller", caller);
-      return;
+      const wait = await limit(request);
+      if (wait === undefined) return;
+      reply.header("retry-after", wait);
+      return say(reply, failure(429, "this connection asks too often; Retry-After says how many seconds to wait"));
     }
     reply.header("www-authenticate", 'Bearer realm="scim"');
     return say(reply, failure(401, "the request must carry Authorization: Bearer and a live token"));
@@ -113,6 +125,10 @@ function endpointOf({ params: { type } }: FastifyRequest<OfType>): Endpoint {
 
 function callerOf(request: FastifyRequest): Caller {
   return request.getDecorator<Caller>("caller");
+}
+
+function connectionOf({ org, actor }: Caller): string {
+  return `${org} ${show(actor)}`;
 }
 
 function queryOf({ query }: FastifyRequest): Partial<Record<QueryName, string>> {
