@@ -4,9 +4,14 @@ import { Command, Option } from "commander";
 import { type Role, roles } from "../identity/scope.ts";
 import {
   CreateJoinTokenResponseSchema,
+  type CreateScimTokenResponse,
   CreateScimTokenResponseSchema,
   ListScimTokensResponseSchema,
   RevokeScimTokenResponseSchema,
+  type RotateScimTokenResponse,
+  RotateScimTokenResponseSchema,
+  type ScimToken,
+  ScimToken_Kind,
 } from "../proto/gen/rollcall/v1/token_pb.ts";
 import { printMillis, printRole } from "../proto/wire.ts";
 import { clusterOption, type InCluster, type InOrg, orgOption, type Run, wholeList } from "./command.ts";
@@ -14,22 +19,24 @@ import { card, table } from "./table.ts";
 import { parseDuration, showTime } from "./time.ts";
 
 export function scimTokenCommand(run: Run): Command {
-  const command = new Command("scim-token").description("tokens with which identity providers write a directory");
+  const command = new Command("scim-token").description(
+    "tokens with which others write a directory, or read a cluster",
+  );
   command
     .command("create")
     .description("make a token; it is shown only now")
-    .addOption(orgOption())
-    .requiredOption(
-      "--name <connection>",
-      "the connection's name, such as okta; a second token of a name is a rotation",
-    )
+    .addOption(new Option("--org <name>", "the org; default, or that of the cluster"))
+    .requiredOption("--name <connection>", "the connection's name, such as okta; it has at most two live tokens")
+    .addOption(new Option("--cluster <name>", "a token that only reads this cluster, for nsscache").conflicts("oauth"))
+    .option("--oauth", "a client that gets its tokens by OAuth 2.0 client credentials")
+    .option("--ttl <duration>", "how long it works, such as 90d; until it is revoked by default", parseDuration)
     .action(
-      run<InOrg & { name: string }>(async ({ tokens, show }, _, { org, name }) => {
-        const made = await tokens.createScimToken({ org, name });
-        show(CreateScimTokenResponseSchema, made, ({ token, baseUrl, scimToken }) =>
-          card({ id: scimToken?.id ?? "-", base_url: baseUrl, token }),
-        );
-      }),
+      run<Partial<InOrg> & { name: string; cluster?: string; oauth?: true; ttl?: number }>(
+        async ({ tokens, show }, _, { ttl, ...wanted }) => {
+          const made = await tokens.createScimToken({ ...wanted, ...(ttl !== undefined && { ttl: printMillis(ttl) }) });
+          show(CreateScimTokenResponseSchema, made, showMade);
+        },
+      ),
     );
   command
     .command("list")
@@ -40,21 +47,37 @@ export function scimTokenCommand(run: Run): Command {
         const found = await wholeList("scimTokens", (page) => tokens.listScimTokens({ org, ...page }));
         show(ListScimTokensResponseSchema, found, ({ scimTokens }) =>
           table(
-            ["id", "name", "created", "last used", "revoked"],
-            scimTokens.map(({ id, name, createdAt, lastUsedAt, revokedAt }) => [
-              id,
-              name,
-              showTime(createdAt),
-              showTime(lastUsedAt),
-              showTime(revokedAt),
+            ["id", "name", "for", "created", "last used", "expires", "revoked"],
+            scimTokens.map((token) => [
+              token.id,
+              token.name,
+              showPurpose(token),
+              showTime(token.createdAt),
+              showTime(token.lastUsedAt),
+              showTime(token.expiresAt),
+              showTime(token.revokedAt),
             ]),
           ),
         );
       }),
     );
   command
+    .command("rotate")
+    .description("make a token like another, which then works for a while longer")
+    .argument("<id>", "the id of the one to replace")
+    .option("--overlap <duration>", "how long that still works, at most 30d; 24h by default, 0s ends it", parseDuration)
+    .action(
+      run<{ overlap?: number }>(async ({ tokens, show }, [id = ""], { overlap }) => {
+        const lasting = overlap === undefined ? {} : { overlap: printMillis(overlap) };
+        const made = await tokens.rotateScimToken({ id, ...lasting });
+        show(RotateScimTokenResponseSchema, made, (shown) => {
+          return `${showMade(shown)}\n${id} works until ${showTime(shown.replaced?.expiresAt)}.\n`;
+        });
+      }),
+    );
+  command
     .command("revoke")
-    .description("revoke a token at once")
+    .description("revoke a token at once; of a client, with all that it was issued")
     .argument("<id>", "its id")
     .action(
       run(async ({ tokens, show }, [id = ""]) => {
@@ -63,6 +86,21 @@ export function scimTokenCommand(run: Run): Command {
       }),
     );
   return command;
+}
+
+/** What must be entered elsewhere, each under the name that it has there. */
+function showMade(made: CreateScimTokenResponse | RotateScimTokenResponse): string {
+  const { clientId, tokenUrl, baseUrl, token, scimToken } = made;
+  const expires = scimToken?.expiresAt ? { expires: showTime(scimToken.expiresAt) } : {};
+  if (clientId !== "") {
+    return card({ base_url: baseUrl, token_url: tokenUrl, client_id: clientId, client_secret: token, ...expires });
+  }
+  return card({ id: scimToken?.id ?? "-", base_url: baseUrl, token, ...expires });
+}
+
+function showPurpose({ kind, cluster }: ScimToken): string {
+  if (kind === ScimToken_Kind.READ) return `reading ${cluster}`;
+  return kind === ScimToken_Kind.CLIENT ? "oauth" : "writing";
 }
 
 export function joinTokenCommand(run: Run): Command {

@@ -14,6 +14,7 @@ import { seed } from "./directory/clusters.ts";
 import type { Context } from "./directory/context.ts";
 import { createAdminToken } from "./directory/tokens.ts";
 import { writeDurably } from "./durable-file.ts";
+import { oauth } from "./oauth/routes.ts";
 import { type Options, readOptions, showAddress, usage } from "./options.ts";
 import { Ledger } from "./rollout/ledger.ts";
 import { scim } from "./scim/routes.ts";
@@ -28,6 +29,9 @@ const saveEvery = 250;
 
 /** How often the server's own certificate is looked at, in milliseconds; it is replaced at half its life. */
 const renewEvery = 12 * 3_600_000;
+
+/** How many token requests of one address may fail per minute: people mistype, strangers guess. */
+const tokenFailures = 30;
 
 async function main(options: Options): Promise<void> {
   const log = pino({ base: null }, pino.destination({ fd: 2, sync: true }));
@@ -64,7 +68,8 @@ async function main(options: Options): Promise<void> {
   // Open watches end at once when the server stops: their clients come back, and would hold it up for ever.
   const routes = operatorRoutes(ctx, ledger, { publicUrl: () => url, log });
   await app.register(fastifyConnectPlugin, { routes, shutdownTimeoutMs: 0 });
-  await app.register(scim(ctx, { baseUrl: () => url }));
+  await app.register(scim(ctx, { baseUrl: () => url, rate: options.scimRate }));
+  await app.register(oauth(ctx, { failures: tokenFailures }));
   await app.listen(options.listen);
   const bound = app.server.address();
   const port = typeof bound === "object" && bound ? bound.port : options.listen.port;

@@ -19,15 +19,20 @@ export interface Options {
   readonly nodeListen: Address;
   /** Names and addresses that clients use, beside the ones listened on: they stand in the server's certificate. */
   readonly names: readonly string[];
+  /** SCIM requests per second that one connection may make; 0: any number. */
+  readonly scimRate: number;
 }
 
-export const usage = `usage: rollcall-server --data DIR [--listen HOST:PORT] [--node-listen HOST:PORT] [--name NAME]... [--config FILE]
+export const usage = `usage: rollcall-server --data DIR [--listen HOST:PORT] [--node-listen HOST:PORT] [--name NAME]...
+         [--scim-rate N] [--config FILE]
 
   --data DIR               database, certificate authority and admin token; made at the first start
   --listen HOST:PORT       public port: gRPC for operators, SCIM (default 127.0.0.1:8443; port 0: any free one)
   --node-listen HOST:PORT  port for agents, mutual TLS (default 127.0.0.1:8444)
   --name NAME              a DNS name or address that clients use; stands in the certificate; may be repeated
-  --config FILE            JSON: {"data": ..., "listen": ..., "node_listen": ..., "names": [...]}; flags win
+  --scim-rate N            SCIM requests per second of one connection, over 10 s (default 100; 0: any number)
+  --config FILE            JSON: {"data": ..., "listen": ..., "node_listen": ..., "names": [...], "scim_rate": N};
+                           flags win
 `;
 
 const flags = {
@@ -35,6 +40,7 @@ const flags = {
   listen: { type: "string" },
   "node-listen": { type: "string" },
   name: { type: "string", multiple: true },
+  "scim-rate": { type: "string" },
   config: { type: "string" },
   help: { type: "boolean", short: "h" },
 } as const;
@@ -50,6 +56,7 @@ export function readOptions(argv: readonly string[]): Options | "help" {
     listen: parseAddress("--listen", values.listen ?? file.listen ?? "127.0.0.1:8443"),
     nodeListen: parseAddress("--node-listen", values["node-listen"] ?? file.node_listen ?? "127.0.0.1:8444"),
     names: values.name ?? file.names ?? [],
+    scimRate: parseRate("--scim-rate", values["scim-rate"] ?? file.scim_rate ?? 100),
   };
 }
 
@@ -66,6 +73,7 @@ interface Config {
   readonly listen?: string;
   readonly node_listen?: string;
   readonly names?: readonly string[];
+  readonly scim_rate?: number;
 }
 
 function readConfig(path: string): Config {
@@ -80,7 +88,8 @@ function readConfig(path: string): Config {
   }
   for (const [key, value] of Object.entries(config)) {
     const isNames = key === "names" && Array.isArray(value) && value.every((name) => typeof name === "string");
-    if (!isNames && !(["data", "listen", "node_listen"].includes(key) && typeof value === "string")) {
+    const isRate = key === "scim_rate" && typeof value === "number";
+    if (!isNames && !isRate && !(["data", "listen", "node_listen"].includes(key) && typeof value === "string")) {
       refuse("invalid", `--config ${path}: ${quote(key)} is not an option, or not of the right type`);
     }
   }
@@ -95,6 +104,11 @@ export function parseAddress(flag: string, text: string): Address {
   if (host === undefined || port > 65_535) refuse("invalid", `${flag} ${quote(text)} is not HOST:PORT`);
   if (match?.[1] !== undefined && isIP(host) !== 6) refuse("invalid", `${flag} ${quote(text)} is not HOST:PORT`);
   return { host, port };
+}
+
+function parseRate(flag: string, value: string | number): number {
+  if (!/^[0-9]{1,6}$/.test(String(value))) refuse("invalid", `${flag} ${quote(value)} is not a whole number`);
+  return Number(value);
 }
 
 export function showAddress({ host, port }: Address): string {

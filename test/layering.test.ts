@@ -25,6 +25,7 @@ const allowed: Record<string, readonly string[]> = {
     "proto",
   ],
   "server/scim": ["server/scim", "server/directory", "identity"],
+  "server/oauth": ["server/oauth", "server/directory", "identity"],
   "server/api": ["server/api", "server/directory", "server/rollout", "identity", "proto"],
   "server/authority": ["server/authority", "server/durable-file.ts", "identity"],
 };

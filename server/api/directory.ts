@@ -6,6 +6,8 @@ import {
   type DirectoryService,
   type DirectoryUser,
   DirectoryUserSchema,
+  type UserLock,
+  UserLockSchema,
   type UserSshKey,
   UserSshKeySchema,
 } from "../../proto/gen/rollcall/v1/directory_pb.ts";
@@ -14,7 +16,9 @@ import type { Actor } from "../directory/actor.ts";
 import { orgId } from "../directory/clusters.ts";
 import type { Context } from "../directory/context.ts";
 import { addKey, removeKey } from "../directory/keys.ts";
+import { listLocks, lockedAmong, lockUser, unlockUser } from "../directory/locks.ts";
 import { everything, listUsers, type Portrait, portray } from "../directory/users.ts";
+import type { Lock } from "../store/locks.ts";
 import { message, orDefault } from "./field.ts";
 import { paged } from "./page.ts";
 
@@ -28,7 +32,12 @@ export function directoryService(ctx: Context): ServiceImpl<typeof DirectoryServ
       const { items, nextPageToken } = await paged(request, async (page) => {
         return (await listUsers(ctx.store, admin, id, everything, page, { groups: false })).users;
       });
-      return { users: items.map(({ user }) => printUser(user)), nextPageToken };
+      const locked = await lockedAmong(
+        ctx,
+        id,
+        items.map(({ user }) => user.id),
+      );
+      return { users: items.map(({ user }) => printUser(user, locked.has(user.id))), nextPageToken };
     },
     async getUser(request) {
       return { user: printPortrait(await portray(ctx, await org(request.org), request.user)) };
@@ -41,14 +50,26 @@ export function directoryService(ctx: Context): ServiceImpl<typeof DirectoryServ
       await removeKey(ctx, admin, await org(request.org), request.user, request.fingerprint);
       return {};
     },
+    async lockUser(request) {
+      return { lock: printLock(await lockUser(ctx, admin, await org(request.org), request.user, request.reason)) };
+    },
+    async unlockUser(request) {
+      return { locks: (await unlockUser(ctx, admin, await org(request.org), request.user)).map(printLock) };
+    },
+    async listLocks(request) {
+      const id = await org(request.org);
+      const { items, nextPageToken } = await paged(request, (page) => listLocks(ctx, id, page));
+      return { locks: items.map(printLock), nextPageToken };
+    },
   };
 }
 
-function printUser(user: Portrait["user"]): DirectoryUser {
+function printUser(user: Portrait["user"], locked: boolean): DirectoryUser {
   return message(DirectoryUserSchema, {
     id: user.id,
     userName: user.userName,
     active: user.active,
+    locked,
     posixName: user.name,
     uid: user.uid,
     displayName: user.fullName,
@@ -56,13 +77,24 @@ function printUser(user: Portrait["user"]): DirectoryUser {
   });
 }
 
-function printPortrait({ user, groups, keys, clusters }: Portrait): DirectoryUser {
+function printPortrait({ user, locked, groups, keys, clusters }: Portrait): DirectoryUser {
   return {
-    ...printUser(user),
+    ...printUser(user, locked),
     groups: groups.map(({ group }) => group.displayName).sort(),
     sshKeys: keys.map(printKey),
     clusters: [...clusters],
   };
+}
+
+function printLock({ userId, userName, origin, externalId, reason, createdAt }: Lock): UserLock {
+  return message(UserLockSchema, {
+    userId,
+    userName,
+    origin,
+    externalId: externalId ?? "",
+    reason,
+    createdAt: printTime(createdAt),
+  });
 }
 
 function printKey(key: Portrait["keys"][number]): UserSshKey {

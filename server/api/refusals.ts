@@ -19,7 +19,11 @@ const codes = {
 } as const satisfies Record<Reason, Code>;
 
 /** Methods that make what their caller names: a conflict there is that it exists. */
-const makers = new Set<DescMethod>([ClusterService.method.createCluster, DirectoryService.method.addSshKey]);
+const makers = new Set<DescMethod>([
+  ClusterService.method.createCluster,
+  DirectoryService.method.addSshKey,
+  DirectoryService.method.lockUser,
+]);
 
 /** Turns what the methods throw into what a client may read, also in the middle of a stream. */
 export function refusals(log: Logger): Interceptor {

@@ -1,36 +1,56 @@
 /** TokenService: secrets that let others in, shown once. */
 
 import type { ServiceImpl } from "@connectrpc/connect";
+import { refuse } from "../../identity/refusal.ts";
 import {
   CreateJoinTokenResponseSchema,
   type ScimToken,
+  ScimToken_Kind,
   ScimTokenSchema,
   type TokenService,
 } from "../../proto/gen/rollcall/v1/token_pb.ts";
 import { parseMillis, parseRole, printTime } from "../../proto/wire.ts";
-import { orgName } from "../directory/clusters.ts";
+import { clusterName, orgName } from "../directory/clusters.ts";
 import type { Context } from "../directory/context.ts";
-import { createJoinToken, createScimToken, listScimTokens, revokeScimToken } from "../directory/tokens.ts";
+import {
+  createJoinToken,
+  createReadToken,
+  createScimToken,
+  listScimTokens,
+  type Made,
+  revokeScimToken,
+  rotateScimToken,
+} from "../directory/tokens.ts";
 import type { Token } from "../store/tokens.ts";
 import { message, orDefault } from "./field.ts";
 import { paged } from "./page.ts";
 
 export function tokenService(ctx: Context, publicUrl: () => string): ServiceImpl<typeof TokenService> {
+  const show = async (token: Token): Promise<ScimToken> => printScimToken(token, await placeOf(ctx, token));
   return {
-    async createScimToken(request) {
-      const org = orDefault(request.org);
-      const { secret, token } = await createScimToken(ctx, org, request.name);
-      const baseUrl = `${publicUrl()}/scim/${org}/v2`;
-      return { token: secret, baseUrl, scimToken: printScimToken(token, org) };
+    async createScimToken({ org, name, cluster, oauth, ttl }) {
+      if (oauth && cluster !== "")
+        refuse("invalid", "oauth and cluster cannot be together: a client writes a directory");
+      const lasting = ttl && parseMillis(ttl);
+      const made =
+        cluster === ""
+          ? await createScimToken(ctx, orDefault(org), name, { kind: oauth ? "client" : "scim", ttl: lasting })
+          : await createReadToken(ctx, cluster, name, { org: org === "" ? undefined : org, ttl: lasting });
+      return handOver(made, await placeOf(ctx, made.token), publicUrl());
     },
     async listScimTokens(request) {
-      const org = orDefault(request.org);
-      const { items, nextPageToken } = await paged(request, (page) => listScimTokens(ctx, org, page));
-      return { scimTokens: items.map((token) => printScimToken(token, org)), nextPageToken };
+      const { items, nextPageToken } = await paged(request, (page) =>
+        listScimTokens(ctx, orDefault(request.org), page),
+      );
+      return { scimTokens: await Promise.all(items.map(show)), nextPageToken };
+    },
+    async rotateScimToken({ id, overlap }) {
+      const made = await rotateScimToken(ctx, id, overlap && parseMillis(overlap));
+      const place = await placeOf(ctx, made.token);
+      return { ...handOver(made, place, publicUrl()), replaced: printScimToken(made.replaced, place) };
     },
     async revokeScimToken({ id }) {
-      const token = await revokeScimToken(ctx, id);
-      return { scimToken: printScimToken(token, token.org === undefined ? "" : await orgName(ctx, token.org)) };
+      return { scimToken: await show(await revokeScimToken(ctx, id)) };
     },
     async createJoinToken({ cluster, role, ttl }) {
       const lasting = ttl && parseMillis(ttl);
@@ -40,13 +60,48 @@ export function tokenService(ctx: Context, publicUrl: () => string): ServiceImpl
   };
 }
 
-function printScimToken({ id, name, createdAt, lastUsedAt, revokedAt }: Token, org: string): ScimToken {
+/** What an operator calls the org and the cluster of a token; empty: none. */
+interface Place {
+  readonly org: string;
+  readonly cluster: string;
+}
+
+async function placeOf(ctx: Context, { org, cluster }: Token): Promise<Place> {
+  return {
+    org: org === undefined ? "" : await orgName(ctx, org),
+    cluster: cluster === undefined ? "" : await clusterName(ctx, cluster),
+  };
+}
+
+/** Everything that must be entered elsewhere, in the one answer that holds the secret. */
+function handOver({ secret, token }: Made, place: Place, url: string) {
+  const isClient = token.kind === "client";
+  return {
+    token: secret,
+    baseUrl: place.cluster === "" ? `${url}/scim/${place.org}/v2` : `${url}/scim/${place.org}/${place.cluster}/v2`,
+    scimToken: printScimToken(token, place),
+    clientId: isClient ? token.id : "",
+    tokenUrl: isClient ? `${url}/oauth/token` : "",
+  };
+}
+
+const kinds = {
+  admin: ScimToken_Kind.UNSPECIFIED,
+  scim: ScimToken_Kind.SCIM,
+  read: ScimToken_Kind.READ,
+  client: ScimToken_Kind.CLIENT,
+} as const satisfies Record<Token["kind"], ScimToken_Kind>;
+
+function printScimToken(token: Token, { org, cluster }: Place): ScimToken {
   return message(ScimTokenSchema, {
-    id,
+    id: token.id,
     org,
-    name,
-    createdAt: printTime(createdAt),
-    lastUsedAt: printTime(lastUsedAt),
-    revokedAt: printTime(revokedAt),
+    name: token.name,
+    kind: kinds[token.kind],
+    cluster,
+    createdAt: printTime(token.createdAt),
+    expiresAt: printTime(token.expiresAt),
+    lastUsedAt: printTime(token.lastUsedAt),
+    revokedAt: printTime(token.revokedAt),
   });
 }

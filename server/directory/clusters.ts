@@ -64,6 +64,11 @@ export async function orgName(ctx: Context, id: string): Promise<string> {
   return ctx.store.read((tx) => tx.clusters.orgName(id));
 }
 
+/** What people call a cluster, by its id. @throws Refusal `not-found`. */
+export async function clusterName(ctx: Context, id: string): Promise<string> {
+  return ctx.store.read(async (tx) => ((await tx.clusters.get(id)) ?? refuse("not-found", `no cluster ${id}`)).name);
+}
+
 /** @throws Refusal `not-found`. */
 export async function clusterByName(tx: Tx, name: string): Promise<Cluster> {
   return (await tx.clusters.byName(name)) ?? refuse("not-found", `no cluster ${quote(name)}`);

@@ -1,18 +1,36 @@
 /**
  * Commands on tokens. A secret is 256 random bits behind a prefix that says what it is; only its SHA-256 is kept, which is
  * enough for secrets that nobody can guess. Looking a token up by its hash tells an attacker's clock nothing.
+ *
+ * Tokens of one name in an org are one connection. Of each kind it has at most two live ones, so that one can take the
+ * other's place without a gap, and a forgotten third cannot lie about.
  */
 
 import { createHash } from "node:crypto";
 import { quote, refuse } from "../../identity/refusal.ts";
 import type { Role } from "../../identity/scope.ts";
+import type { Tx } from "../store/store.ts";
 import type { Token } from "../store/tokens.ts";
 import type { Page } from "../store/users.ts";
 import { clusterByName, orgByName } from "./clusters.ts";
 import type { Context } from "./context.ts";
 
+const day = 24 * 3_600_000;
+
 /** How long a join token can be used by default, and at most. */
-export const joinTtl = { usual: 10 * 60_000, longest: 24 * 3_600_000 };
+export const joinTtl = { usual: 10 * 60_000, longest: day };
+
+/** How long a token that was rotated still works by default, and at most. */
+export const overlap = { usual: day, longest: 30 * day };
+
+/** Longer would be as good as for ever, which is said by leaving it out. */
+const longestTtl = 3650 * day;
+
+/** A token, and the secret that is shown once. */
+export interface Made {
+  readonly secret: string;
+  readonly token: Token;
+}
 
 export function hashToken(secret: string): string {
   return createHash("sha256").update(secret).digest("hex");
@@ -20,57 +38,84 @@ export function hashToken(secret: string): string {
 
 /** Makes a token for operators; the secret is returned once. */
 export async function createAdminToken(ctx: Context, name: string): Promise<string> {
-  const secret = `rca_${ctx.newSecret()}`;
-  await ctx.store.write(async (tx) => {
-    await tx.tokens.add(newToken(ctx, secret, "admin", undefined, name));
-  });
+  const { secret, token } = make(ctx, { kind: "admin", org: undefined, name });
+  await ctx.store.write((tx) => tx.tokens.add(token));
   return secret;
 }
 
-/** @throws Refusal `invalid` (the name), `not-found` (the org). */
+/**
+ * Makes a token that writes an org's directory, or a client that gets itself such tokens.
+ * @throws Refusal `invalid` (the name, the ttl), `not-found` (the org), `conflict` (two live ones are there).
+ */
 export async function createScimToken(
   ctx: Context,
   orgName: string,
   name: string,
-): Promise<{ secret: string; token: Token }> {
+  { kind = "scim", ttl }: { readonly kind?: "scim" | "client"; readonly ttl?: number | undefined } = {},
+): Promise<Made> {
   checkTokenName(name);
-  const secret = `rcs_${ctx.newSecret()}`;
+  checkTtl(ttl);
   return ctx.store.write(async (tx) => {
     const org = await orgByName(tx, orgName);
-    const token = newToken(ctx, secret, "scim", org.id, name);
-    await tx.tokens.add(token);
-    return { secret, token };
+    return add(tx, ctx, { kind, org: org.id, name }, ttl);
   });
 }
 
-/** Makes a token that reads one cluster. @throws Refusal `invalid` (the name), `not-found` (the cluster). */
+/**
+ * Makes a token that reads one cluster, which must be of the org if one is named.
+ * @throws Refusal `invalid` (the name, the ttl), `not-found` (the cluster), `conflict` (two live ones are there).
+ */
 export async function createReadToken(
   ctx: Context,
   clusterName: string,
   name: string,
-): Promise<{ secret: string; token: Token }> {
+  { org, ttl }: { readonly org?: string | undefined; readonly ttl?: number | undefined } = {},
+): Promise<Made> {
   checkTokenName(name);
-  const secret = `rcr_${ctx.newSecret()}`;
+  checkTtl(ttl);
   return ctx.store.write(async (tx) => {
     const cluster = await clusterByName(tx, clusterName);
-    const token = { ...newToken(ctx, secret, "read", cluster.org, name), cluster: cluster.id };
-    await tx.tokens.add(token);
-    return { secret, token };
+    if (org !== undefined && (await orgByName(tx, org)).id !== cluster.org) {
+      refuse("not-found", `no cluster ${quote(clusterName)} in the org ${quote(org)}`);
+    }
+    return add(tx, ctx, { kind: "read", org: cluster.org, name, cluster: cluster.id }, ttl);
   });
 }
 
+/** Tokens of an org's connections, dead ones too; access tokens are not among them. */
 export async function listScimTokens(ctx: Context, orgName: string, page: Page): Promise<Token[]> {
   return ctx.store.read(async (tx) => {
     const org = await orgByName(tx, orgName);
-    return tx.tokens.list("scim", org.id, page);
+    return tx.tokens.list(org.id, page);
   });
 }
 
-/** @throws Refusal `not-found`. */
+/**
+ * Makes a token like a given one, with as long a life as that was given, and lets the old one work for a while longer.
+ * @throws Refusal `invalid` (the overlap), `not-found`, `conflict` (it is dead, or another one is live beside it).
+ */
+export async function rotateScimToken(
+  ctx: Context,
+  id: string,
+  lasting: number = overlap.usual,
+): Promise<Made & { readonly replaced: Token }> {
+  if (!(lasting >= 0 && lasting <= overlap.longest)) refuse("invalid", "overlap must be 0 to 30 days");
+  return ctx.store.write(async (tx) => {
+    const old = await connectionToken(tx, id);
+    const now = ctx.now();
+    if (!isLive(old, now)) refuse("conflict", `the token ${id} no longer works: create a new one`);
+    const ttl = old.expiresAt === undefined ? undefined : old.expiresAt - old.createdAt;
+    const made = await add(tx, ctx, old, ttl);
+    const expiresAt = Math.min(now + Math.round(lasting), old.expiresAt ?? Number.POSITIVE_INFINITY);
+    await tx.tokens.expire(id, expiresAt);
+    return { ...made, replaced: { ...old, expiresAt } };
+  });
+}
+
+/** Ends a token; that of a client with all that it was issued. @throws Refusal `not-found`. */
 export async function revokeScimToken(ctx: Context, id: string): Promise<Token> {
   return ctx.store.write(async (tx) => {
-    const token = await tx.tokens.get(id);
-    if (token?.kind !== "scim") refuse("not-found", `no SCIM token ${quote(id)}`);
+    const token = await connectionToken(tx, id);
     await tx.tokens.revoke(id, ctx.now());
     return (await tx.tokens.get(id)) ?? token;
   });
@@ -78,15 +123,25 @@ export async function revokeScimToken(ctx: Context, id: string): Promise<Token> 
 
 /** The live token behind a secret; undefined if there is none (unknown and revoked are not told apart). */
 export async function authenticate(ctx: Context, secret: string, kind: Token["kind"]): Promise<Token | undefined> {
-  const token = await ctx.store.read((tx) => tx.tokens.byHash(hashToken(secret)));
-  if (!token || token.kind !== kind || token.revokedAt !== undefined) return undefined;
-  if (token.expiresAt !== undefined && token.expiresAt <= ctx.now()) return undefined;
-  // Once a minute is enough to see that a token is used, and keeps reads free of writes.
+  const { token, client } = await ctx.store.read(async (tx) => {
+    const found = await tx.tokens.byHash(hashToken(secret));
+    return { token: found, client: found?.client === undefined ? undefined : await tx.tokens.get(found.client) };
+  });
   const now = ctx.now();
-  if (token.lastUsedAt === undefined || now - token.lastUsedAt > 60_000) {
-    await ctx.store.write((tx) => tx.tokens.used(token.id, now));
+  if (token?.kind !== kind || !isLive(token, now)) return undefined;
+  // An access token is only as good as the client that it was issued to.
+  if (token.client !== undefined && !(client && isLive(client, now))) return undefined;
+  // Once a minute is enough to see that a token is used, and keeps reads free of writes.
+  const seen = client ?? token;
+  if (seen.lastUsedAt === undefined || now - seen.lastUsedAt > 60_000) {
+    await ctx.store.write((tx) => tx.tokens.used(seen.id, now));
   }
   return token;
+}
+
+/** Whether a token works at a moment, as far as it itself goes. */
+export function isLive({ revokedAt, expiresAt }: Token, now: number): boolean {
+  return revokedAt === undefined && (expiresAt === undefined || expiresAt > now);
 }
 
 /** Makes a token with which one node can enrol once. @throws Refusal `not-found` (the cluster), `invalid` (ttl). */
@@ -107,24 +162,62 @@ export async function createJoinToken(
   });
 }
 
+/** What a token is made for. */
+export type Purpose = Pick<Token, "kind" | "org" | "name"> & Partial<Pick<Token, "cluster" | "client" | "expiresAt">>;
+
+/** A new token and its secret, not yet written. */
+export function make(ctx: Context, { kind, org, name, cluster, client, expiresAt }: Purpose): Made {
+  const secret = `${client === undefined ? prefixes[kind] : "rct_"}${ctx.newSecret()}`;
+  const token: Token = {
+    id: ctx.newId(),
+    hash: hashToken(secret),
+    kind,
+    org,
+    name,
+    cluster,
+    client,
+    createdAt: ctx.now(),
+    expiresAt,
+    lastUsedAt: undefined,
+    revokedAt: undefined,
+  };
+  return { secret, token };
+}
+
+const prefixes = { admin: "rca_", scim: "rcs_", read: "rcr_", client: "rcc_" } as const satisfies Record<
+  Token["kind"],
+  string
+>;
+
+async function add(tx: Tx, ctx: Context, like: Purpose, ttl: number | undefined): Promise<Made> {
+  const { kind, org, name, cluster } = like;
+  const now = ctx.now();
+  const live = await tx.tokens.live({ kind, org, name, cluster }, now);
+  if (live.length >= 2) {
+    const which = live.map(({ id }) => id).join(" or ");
+    refuse("conflict", `the connection ${quote(name)} has ${live.length} live ${kind} tokens already: revoke ${which}`);
+  }
+  const expiresAt = ttl === undefined ? undefined : now + Math.round(ttl);
+  const made = make(ctx, { kind, org, name, cluster, expiresAt });
+  await tx.tokens.add(made.token);
+  return made;
+}
+
+/** A token that an admin made for a connection: no operator's, and no access token. */
+async function connectionToken(tx: Tx, id: string): Promise<Token> {
+  const token = await tx.tokens.get(id);
+  if (!token || token.kind === "admin" || token.client !== undefined) refuse("not-found", `no SCIM token ${quote(id)}`);
+  return token;
+}
+
 function checkTokenName(name: string): void {
   if (!/^[a-z0-9][a-z0-9-]{0,62}$/.test(name)) {
     refuse("invalid", `the connection name ${quote(name)} does not match [a-z0-9][a-z0-9-]{0,62}`);
   }
 }
 
-function newToken(ctx: Context, secret: string, kind: Token["kind"], org: string | undefined, name: string): Token {
-  return {
-    id: ctx.newId(),
-    hash: hashToken(secret),
-    kind,
-    org,
-    name,
-    cluster: undefined,
-    client: undefined,
-    createdAt: ctx.now(),
-    expiresAt: undefined,
-    lastUsedAt: undefined,
-    revokedAt: undefined,
-  };
+function checkTtl(ttl: number | undefined): void {
+  if (ttl !== undefined && !(ttl > 0 && ttl <= longestTtl)) {
+    refuse("invalid", "ttl must be more than 0 and at most 3650 days");
+  }
 }

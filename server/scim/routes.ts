@@ -5,6 +5,7 @@
 
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from "fastify";
 import { quote, refuse } from "../../identity/refusal.ts";
+import { show } from "../directory/actor.ts";
 import type { Context } from "../directory/context.ts";
 import { identify } from "./authentication.ts";
 import { bulk } from "./bulk.ts";
@@ -18,6 +19,7 @@ import { list } from "./listing.ts";
 import { locationOf } from "./meta.ts";
 import { ifMatch, isHeld } from "./precondition.ts";
 import { type Question, readQuery, readSearch } from "./question.ts";
+import { type Limit, limitRate } from "./rate.ts";
 import { rootOf } from "./root.ts";
 import { groupType, type ResourceType, userType } from "./schema.ts";
 import { userEndpoint } from "./user-endpoint.ts";
@@ -33,13 +35,20 @@ const users: Resource = { ...userEndpoint, type: userType };
 const groups: Resource = { ...groupEndpoint, type: groupType };
 const root = rootOf([users, groups]);
 
-/** The plugin; `baseUrl` is asked per request, since a test's port is known only once it listens. */
-export function scim(ctx: Context, options: { readonly baseUrl: () => string }): FastifyPluginAsync {
+export interface ScimOptions {
+  /** Asked per request, since a test's port is known only once it listens. */
+  readonly baseUrl: () => string;
+  /** Requests per second of one connection; 0 or absent: any number. */
+  readonly rate?: number | undefined;
+}
+
+export function scim(ctx: Context, options: ScimOptions): FastifyPluginAsync {
   return async (app) => {
     await app.register(
       async (scope) => {
         speakScim(scope);
-        guard(scope, ctx, options.baseUrl);
+        const limit = await limitRate(scope, options.rate, (request) => connectionOf(callerOf(request)));
+        guard(scope, ctx, options.baseUrl, limit);
         const walks = new Walks(ctx.store, () => ctx.now(), ctx.newSecret);
         scope.addHook("onRequest", () => walks.sweep());
         scope.addHook("onClose", () => walks[Symbol.asyncDispose]());
@@ -71,13 +80,16 @@ function speakScim(scope: FastifyInstance): void {
   });
 }
 
-function guard(scope: FastifyInstance, ctx: Context, baseUrl: () => string): void {
+function guard(scope: FastifyInstance, ctx: Context, baseUrl: () => string, limit: Limit): void {
   scope.decorateRequest("caller", null);
   scope.addHook<{ Params: { org: string } }>("onRequest", async (request, reply) => {
     const caller = await identify(ctx, request.headers.authorization, request.params.org ?? "", baseUrl());
     if (caller) {
       request.setDecorator("caller", caller);
-      return;
+      const wait = await limit(request);
+      if (wait === undefined) return;
+      reply.header("retry-after", wait);
+      return say(reply, failure(429, "this connection asks too often; Retry-After says how many seconds to wait"));
     }
     reply.header("www-authenticate", 'Bearer realm="scim"');
     return say(reply, failure(401, "the request must carry Authorization: Bearer and a live token"));
@@ -178,6 +190,10 @@ function callOf(ctx: Context, request: FastifyRequest, question?: Question): Cal
 
 function callerOf(request: FastifyRequest): Caller {
   return request.getDecorator<Caller>("caller");
+}
+
+function connectionOf({ org, actor }: Caller): string {
+  return `${org} ${show(actor)}`;
 }
 
 function bodyOf({ body }: FastifyRequest): Doc {

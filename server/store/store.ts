@@ -8,6 +8,7 @@ import type { Kysely } from "kysely";
 import { Clusters } from "./clusters.ts";
 import { Groups } from "./groups.ts";
 import { Keys } from "./keys.ts";
+import { Locks } from "./locks.ts";
 import { Log } from "./log.ts";
 import { Nodes } from "./nodes.ts";
 import type { Schema } from "./schema.ts";
@@ -19,6 +20,7 @@ export class Tx {
   readonly users: Users;
   readonly groups: Groups;
   readonly keys: Keys;
+  readonly locks: Locks;
   readonly clusters: Clusters;
   readonly log: Log;
   readonly nodes: Nodes;
@@ -30,6 +32,7 @@ export class Tx {
     this.users = new Users(db);
     this.groups = new Groups(db);
     this.keys = new Keys(db);
+    this.locks = new Locks(db);
     this.clusters = new Clusters(db);
     this.log = new Log(db, this.appended);
     this.nodes = new Nodes(db);

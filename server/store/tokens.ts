@@ -48,16 +48,36 @@ export class Tokens {
     return row && fromRow(row);
   }
 
-  async list(kind: Token["kind"], org: string, { offset, limit }: Page): Promise<Token[]> {
+  /** Tokens of an org's connections, by name, then as they were made; access tokens are left out. */
+  async list(org: string, { offset, limit }: Page): Promise<Token[]> {
     const rows = await this.#db
       .selectFrom("tokens")
       .selectAll()
-      .where("kind", "=", kind)
       .where("org", "=", org)
+      .where("client", "is", null)
       .orderBy("name")
+      .orderBy("created_at")
       .orderBy("id")
       .limit(limit)
       .offset(offset)
+      .execute();
+    return rows.map(fromRow);
+  }
+
+  /** Tokens of one connection and kind that work at a moment; access tokens are left out. */
+  async live(of: Pick<Token, "kind" | "org" | "name" | "cluster">, now: number): Promise<Token[]> {
+    const rows = await this.#db
+      .selectFrom("tokens")
+      .selectAll()
+      .where("kind", "=", of.kind)
+      .where("org", "is", of.org ?? null)
+      .where("name", "=", of.name)
+      .where("cluster", "is", of.cluster ?? null)
+      .where("client", "is", null)
+      .where("revoked_at", "is", null)
+      .where((eb) => eb.or([eb("expires_at", "is", null), eb("expires_at", ">", now)]))
+      .orderBy("created_at")
+      .orderBy("id")
       .execute();
     return rows.map(fromRow);
   }
@@ -88,6 +108,23 @@ export class Tokens {
       .where("id", "=", id)
       .where("revoked_at", "is", null)
       .execute();
+  }
+
+  async expire(id: string, at: number): Promise<void> {
+    await this.#db.updateTable("tokens").set({ expires_at: at }).where("id", "=", id).execute();
+  }
+
+  /** Forgets access tokens of a client: those that have expired, and the oldest beyond `keep`. */
+  async dropIssued(client: string, now: number, keep: number): Promise<void> {
+    await this.#db.deleteFrom("tokens").where("client", "=", client).where("expires_at", "<=", now).execute();
+    const kept = this.#db
+      .selectFrom("tokens")
+      .select("id")
+      .where("client", "=", client)
+      .orderBy("created_at", "desc")
+      .orderBy("id")
+      .limit(keep);
+    await this.#db.deleteFrom("tokens").where("client", "=", client).where("id", "not in", kept).execute();
   }
 
   async used(id: string, now: number): Promise<void> {

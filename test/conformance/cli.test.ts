@@ -56,11 +56,11 @@ test("a SCIM token is made for scripts and for people, listed and revoked", asyn
     /^id +\S+\nbase_url +https:\S+\ntoken +rcs_\S+\n$/,
   );
   const list = await prints(server, "scim-token list");
-  expect(list).toMatch(/^ID +NAME +CREATED +LAST USED +REVOKED\n/);
+  expect(list).toMatch(/^ID +NAME +FOR +CREATED +LAST USED +EXPIRES +REVOKED\n/);
   expect(list).not.toContain("rcs_");
   const { id } = made["scim_token"] as { id: string };
   expect(await prints(server, `scim-token revoke ${id}`)).toBe(`SCIM token ${id} is revoked.\n`);
-  expect(await prints(server, "scim-token list")).toMatch(/okta +\S+Z +- +\S+Z\n/);
+  expect(await prints(server, "scim-token list")).toMatch(/okta +writing +\S+Z +- +- +\S+Z\n/);
 });
 
 test("a join token is made for a role and a time", async () => {

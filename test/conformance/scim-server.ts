@@ -11,6 +11,7 @@ import { roles } from "../../identity/scope.ts";
 import { getCluster, orgId, seed } from "../../server/directory/clusters.ts";
 import type { Context } from "../../server/directory/context.ts";
 import { createScimToken } from "../../server/directory/tokens.ts";
+import { oauth } from "../../server/oauth/routes.ts";
 import { scim } from "../../server/scim/routes.ts";
 import { routing } from "../../server/scim/unroutable.ts";
 import { everything } from "../../server/store/search.ts";
@@ -28,6 +29,8 @@ export interface Answer {
 
 export interface ScimServer extends AsyncDisposable {
   readonly ctx: Context;
+  /** The SQLite file. */
+  readonly database: string;
   readonly token: string;
   /** `http://127.0.0.1:port`. */
   readonly url: string;
@@ -40,7 +43,15 @@ export interface ScimServer extends AsyncDisposable {
   resources(): Promise<string[]>;
 }
 
-export async function scimServer(): Promise<ScimServer> {
+/** What a server is limited to; without, to nothing. */
+export interface Limits {
+  /** SCIM requests per second of one connection. */
+  readonly rate?: number;
+  /** Failed token requests per minute of one address. */
+  readonly failures?: number;
+}
+
+export async function scimServer({ rate, failures }: Limits = {}): Promise<ScimServer> {
   const folder = await mkdtemp(join(tmpdir(), "rollcall-scim-"));
   let time = 1_700_000_000_000;
   const now = () => time++;
@@ -55,7 +66,8 @@ export async function scimServer(): Promise<ScimServer> {
     logger: { level: "info", stream: { write: (line: string) => void logged.push(line) } },
   });
   const listening = () => `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
-  await app.register(scim(ctx, { baseUrl: listening }));
+  await app.register(scim(ctx, { baseUrl: listening, rate }));
+  await app.register(oauth(ctx, { failures }));
   await app.listen({ host: "127.0.0.1", port: 0 });
   const url = listening();
   const org = await orgId(ctx, "default");
@@ -72,6 +84,7 @@ export async function scimServer(): Promise<ScimServer> {
 
   return {
     ctx,
+    database: join(folder, "rollcall.db"),
     token,
     url,
     logged,

@@ -68,7 +68,8 @@ function filled(value: unknown, kept: ReadonlyMap<string, unknown>): unknown {
   if (typeof value === "string") {
     if (value === "{{any}}") return expect.anything();
     return value.replace(/\{\{=?([^}]+)\}\}/g, (_, name: string) => {
-      return String(kept.get(name) ?? expect.fail(`the fixture never kept ${name}`));
+      const value = kept.get(name);
+      return typeof value === "string" ? value : expect.fail(`the fixture never kept ${name}`);
     });
   }
   if (Array.isArray(value)) return value.map((each) => filled(each, kept));

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file rollcall/v1/directory.proto.
  */
 export const file_rollcall_v1_directory: GenFile = /*@__PURE__*/
-  fileDesc("Chtyb2xsY2FsbC92MS9kaXJlY3RvcnkucHJvdG8SC3JvbGxjYWxsLnYxIvIBCg1EaXJlY3RvcnlVc2VyEgoKAmlkGAEgASgJEhEKCXVzZXJfbmFtZRgCIAEoCRIOCgZhY3RpdmUYAyABKAgSEgoKcG9zaXhfbmFtZRgEIAEoCRILCgN1aWQYBSABKA0SFAoMZGlzcGxheV9uYW1lGAYgASgJEg4KBmdyb3VwcxgHIAMoCRIpCghzc2hfa2V5cxgIIAMoCzIXLnJvbGxjYWxsLnYxLlVzZXJTc2hLZXkSEAoIY2x1c3RlcnMYCSADKAkSLgoKY3JlYXRlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAicAoKVXNlclNzaEtleRITCgtmaW5nZXJwcmludBgBIAEoCRIMCgR0eXBlGAIgASgJEg8KB2NvbW1lbnQYAyABKAkSLgoKY3JlYXRlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiRgoQTGlzdFVzZXJzUmVxdWVzdBILCgNvcmcYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiVwoRTGlzdFVzZXJzUmVzcG9uc2USKQoFdXNlcnMYASADKAsyGi5yb2xsY2FsbC52MS5EaXJlY3RvcnlVc2VyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIrCg5HZXRVc2VyUmVxdWVzdBILCgNvcmcYASABKAkSDAoEdXNlchgCIAEoCSI7Cg9HZXRVc2VyUmVzcG9uc2USKAoEdXNlchgBIAEoCzIaLnJvbGxjYWxsLnYxLkRpcmVjdG9yeVVzZXIiQQoQQWRkU3NoS2V5UmVxdWVzdBILCgNvcmcYASABKAkSDAoEdXNlchgCIAEoCRISCgpwdWJsaWNfa2V5GAMgASgJIj0KEUFkZFNzaEtleVJlc3BvbnNlEigKB3NzaF9rZXkYASABKAsyFy5yb2xsY2FsbC52MS5Vc2VyU3NoS2V5IkUKE1JlbW92ZVNzaEtleVJlcXVlc3QSCwoDb3JnGAEgASgJEgwKBHVzZXIYAiABKAkSEwoLZmluZ2VycHJpbnQYAyABKAkiFgoUUmVtb3ZlU3NoS2V5UmVzcG9uc2UyxQIKEERpcmVjdG9yeVNlcnZpY2USSgoJTGlzdFVzZXJzEh0ucm9sbGNhbGwudjEuTGlzdFVzZXJzUmVxdWVzdBoeLnJvbGxjYWxsLnYxLkxpc3RVc2Vyc1Jlc3BvbnNlEkQKB0dldFVzZXISGy5yb2xsY2FsbC52MS5HZXRVc2VyUmVxdWVzdBocLnJvbGxjYWxsLnYxLkdldFVzZXJSZXNwb25zZRJKCglBZGRTc2hLZXkSHS5yb2xsY2FsbC52MS5BZGRTc2hLZXlSZXF1ZXN0Gh4ucm9sbGNhbGwudjEuQWRkU3NoS2V5UmVzcG9uc2USUwoMUmVtb3ZlU3NoS2V5EiAucm9sbGNhbGwudjEuUmVtb3ZlU3NoS2V5UmVxdWVzdBohLnJvbGxjYWxsLnYxLlJlbW92ZVNzaEtleVJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("Chtyb2xsY2FsbC92MS9kaXJlY3RvcnkucHJvdG8SC3JvbGxjYWxsLnYxIoICCg1EaXJlY3RvcnlVc2VyEgoKAmlkGAEgASgJEhEKCXVzZXJfbmFtZRgCIAEoCRIOCgZhY3RpdmUYAyABKAgSEgoKcG9zaXhfbmFtZRgEIAEoCRILCgN1aWQYBSABKA0SFAoMZGlzcGxheV9uYW1lGAYgASgJEg4KBmdyb3VwcxgHIAMoCRIpCghzc2hfa2V5cxgIIAMoCzIXLnJvbGxjYWxsLnYxLlVzZXJTc2hLZXkSEAoIY2x1c3RlcnMYCSADKAkSLgoKY3JlYXRlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGbG9ja2VkGAsgASgIInAKClVzZXJTc2hLZXkSEwoLZmluZ2VycHJpbnQYASABKAkSDAoEdHlwZRgCIAEoCRIPCgdjb21tZW50GAMgASgJEi4KCmNyZWF0ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkYKEExpc3RVc2Vyc1JlcXVlc3QSCwoDb3JnGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIlcKEUxpc3RVc2Vyc1Jlc3BvbnNlEikKBXVzZXJzGAEgAygLMhoucm9sbGNhbGwudjEuRGlyZWN0b3J5VXNlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiKwoOR2V0VXNlclJlcXVlc3QSCwoDb3JnGAEgASgJEgwKBHVzZXIYAiABKAkiOwoPR2V0VXNlclJlc3BvbnNlEigKBHVzZXIYASABKAsyGi5yb2xsY2FsbC52MS5EaXJlY3RvcnlVc2VyIkEKEEFkZFNzaEtleVJlcXVlc3QSCwoDb3JnGAEgASgJEgwKBHVzZXIYAiABKAkSEgoKcHVibGljX2tleRgDIAEoCSI9ChFBZGRTc2hLZXlSZXNwb25zZRIoCgdzc2hfa2V5GAEgASgLMhcucm9sbGNhbGwudjEuVXNlclNzaEtleSJFChNSZW1vdmVTc2hLZXlSZXF1ZXN0EgsKA29yZxgBIAEoCRIMCgR1c2VyGAIgASgJEhMKC2ZpbmdlcnByaW50GAMgASgJIhYKFFJlbW92ZVNzaEtleVJlc3BvbnNlIpMBCghVc2VyTG9jaxIPCgd1c2VyX2lkGAEgASgJEhEKCXVzZXJfbmFtZRgCIAEoCRIOCgZvcmlnaW4YAyABKAkSEwoLZXh0ZXJuYWxfaWQYBCABKAkSDgoGcmVhc29uGAUgASgJEi4KCmNyZWF0ZWRfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIjwKD0xvY2tVc2VyUmVxdWVzdBILCgNvcmcYASABKAkSDAoEdXNlchgCIAEoCRIOCgZyZWFzb24YAyABKAkiNwoQTG9ja1VzZXJSZXNwb25zZRIjCgRsb2NrGAEgASgLMhUucm9sbGNhbGwudjEuVXNlckxvY2siLgoRVW5sb2NrVXNlclJlcXVlc3QSCwoDb3JnGAEgASgJEgwKBHVzZXIYAiABKAkiOgoSVW5sb2NrVXNlclJlc3BvbnNlEiQKBWxvY2tzGAEgAygLMhUucm9sbGNhbGwudjEuVXNlckxvY2siRgoQTGlzdExvY2tzUmVxdWVzdBILCgNvcmcYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiUgoRTGlzdExvY2tzUmVzcG9uc2USJAoFbG9ja3MYASADKAsyFS5yb2xsY2FsbC52MS5Vc2VyTG9jaxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkyqQQKEERpcmVjdG9yeVNlcnZpY2USSgoJTGlzdFVzZXJzEh0ucm9sbGNhbGwudjEuTGlzdFVzZXJzUmVxdWVzdBoeLnJvbGxjYWxsLnYxLkxpc3RVc2Vyc1Jlc3BvbnNlEkQKB0dldFVzZXISGy5yb2xsY2FsbC52MS5HZXRVc2VyUmVxdWVzdBocLnJvbGxjYWxsLnYxLkdldFVzZXJSZXNwb25zZRJKCglBZGRTc2hLZXkSHS5yb2xsY2FsbC52MS5BZGRTc2hLZXlSZXF1ZXN0Gh4ucm9sbGNhbGwudjEuQWRkU3NoS2V5UmVzcG9uc2USUwoMUmVtb3ZlU3NoS2V5EiAucm9sbGNhbGwudjEuUmVtb3ZlU3NoS2V5UmVxdWVzdBohLnJvbGxjYWxsLnYxLlJlbW92ZVNzaEtleVJlc3BvbnNlEkcKCExvY2tVc2VyEhwucm9sbGNhbGwudjEuTG9ja1VzZXJSZXF1ZXN0Gh0ucm9sbGNhbGwudjEuTG9ja1VzZXJSZXNwb25zZRJNCgpVbmxvY2tVc2VyEh4ucm9sbGNhbGwudjEuVW5sb2NrVXNlclJlcXVlc3QaHy5yb2xsY2FsbC52MS5VbmxvY2tVc2VyUmVzcG9uc2USSgoJTGlzdExvY2tzEh0ucm9sbGNhbGwudjEuTGlzdExvY2tzUmVxdWVzdBoeLnJvbGxjYWxsLnYxLkxpc3RMb2Nrc1Jlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * A person of an org.
@@ -91,6 +91,13 @@ export type DirectoryUser = Message<"rollcall.v1.DirectoryUser"> & {
    * @generated from field: google.protobuf.Timestamp created_at = 10;
    */
   createdAt?: Timestamp | undefined;
+
+  /**
+   * Whether an admin's lock holds the person; then they have no access, whatever active says.
+   *
+   * @generated from field: bool locked = 11;
+   */
+  locked: boolean;
 };
 
 /**
@@ -361,6 +368,231 @@ export const RemoveSshKeyResponseSchema: GenMessage<RemoveSshKeyResponse> = /*@_
   messageDesc(file_rollcall_v1_directory, 9);
 
 /**
+ * An admin's lock. It holds whoever has the id, the userName, or the externalId of the same connection, so that neither a
+ * rename nor a deletion and re-creation at the identity provider undoes it.
+ *
+ * @generated from message rollcall.v1.UserLock
+ */
+export type UserLock = Message<"rollcall.v1.UserLock"> & {
+  /**
+   * The id that the user had when they were locked.
+   *
+   * @generated from field: string user_id = 1;
+   */
+  userId: string;
+
+  /**
+   * The userName that the user had then.
+   *
+   * @generated from field: string user_name = 2;
+   */
+  userName: string;
+
+  /**
+   * Who had made the user then: "admin", or "scim:" and the connection's name.
+   *
+   * @generated from field: string origin = 3;
+   */
+  origin: string;
+
+  /**
+   * The externalId that the user had then; empty if none.
+   *
+   * @generated from field: string external_id = 4;
+   */
+  externalId: string;
+
+  /**
+   * Why, in the admin's words.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+
+  /**
+   * Since when.
+   *
+   * @generated from field: google.protobuf.Timestamp created_at = 6;
+   */
+  createdAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message rollcall.v1.UserLock.
+ * Use `create(UserLockSchema)` to create a new message.
+ */
+export const UserLockSchema: GenMessage<UserLock> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 10);
+
+/**
+ * Whom to lock, and why.
+ *
+ * @generated from message rollcall.v1.LockUserRequest
+ */
+export type LockUserRequest = Message<"rollcall.v1.LockUserRequest"> & {
+  /**
+   * The org; "default" if empty.
+   *
+   * @generated from field: string org = 1;
+   */
+  org: string;
+
+  /**
+   * The userName, the POSIX name or the id.
+   *
+   * @generated from field: string user = 2;
+   */
+  user: string;
+
+  /**
+   * Why: 1 to 500 characters on one line; required.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message rollcall.v1.LockUserRequest.
+ * Use `create(LockUserRequestSchema)` to create a new message.
+ */
+export const LockUserRequestSchema: GenMessage<LockUserRequest> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 11);
+
+/**
+ * The user is locked.
+ *
+ * @generated from message rollcall.v1.LockUserResponse
+ */
+export type LockUserResponse = Message<"rollcall.v1.LockUserResponse"> & {
+  /**
+   * The lock.
+   *
+   * @generated from field: rollcall.v1.UserLock lock = 1;
+   */
+  lock?: UserLock | undefined;
+};
+
+/**
+ * Describes the message rollcall.v1.LockUserResponse.
+ * Use `create(LockUserResponseSchema)` to create a new message.
+ */
+export const LockUserResponseSchema: GenMessage<LockUserResponse> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 12);
+
+/**
+ * Whom to unlock.
+ *
+ * @generated from message rollcall.v1.UnlockUserRequest
+ */
+export type UnlockUserRequest = Message<"rollcall.v1.UnlockUserRequest"> & {
+  /**
+   * The org; "default" if empty.
+   *
+   * @generated from field: string org = 1;
+   */
+  org: string;
+
+  /**
+   * The userName, the POSIX name or the id; of a user who is gone, the userName or id that they were locked by.
+   *
+   * @generated from field: string user = 2;
+   */
+  user: string;
+};
+
+/**
+ * Describes the message rollcall.v1.UnlockUserRequest.
+ * Use `create(UnlockUserRequestSchema)` to create a new message.
+ */
+export const UnlockUserRequestSchema: GenMessage<UnlockUserRequest> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 13);
+
+/**
+ * The user is no longer locked.
+ *
+ * @generated from message rollcall.v1.UnlockUserResponse
+ */
+export type UnlockUserResponse = Message<"rollcall.v1.UnlockUserResponse"> & {
+  /**
+   * The locks that were lifted.
+   *
+   * @generated from field: repeated rollcall.v1.UserLock locks = 1;
+   */
+  locks: UserLock[];
+};
+
+/**
+ * Describes the message rollcall.v1.UnlockUserResponse.
+ * Use `create(UnlockUserResponseSchema)` to create a new message.
+ */
+export const UnlockUserResponseSchema: GenMessage<UnlockUserResponse> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 14);
+
+/**
+ * Which locks.
+ *
+ * @generated from message rollcall.v1.ListLocksRequest
+ */
+export type ListLocksRequest = Message<"rollcall.v1.ListLocksRequest"> & {
+  /**
+   * The org; "default" if empty.
+   *
+   * @generated from field: string org = 1;
+   */
+  org: string;
+
+  /**
+   * At most this many; 0 means 100, more than 1000 is 1000.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * next_page_token of the page before; empty for the first.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message rollcall.v1.ListLocksRequest.
+ * Use `create(ListLocksRequestSchema)` to create a new message.
+ */
+export const ListLocksRequestSchema: GenMessage<ListLocksRequest> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 15);
+
+/**
+ * Some locks.
+ *
+ * @generated from message rollcall.v1.ListLocksResponse
+ */
+export type ListLocksResponse = Message<"rollcall.v1.ListLocksResponse"> & {
+  /**
+   * By userName.
+   *
+   * @generated from field: repeated rollcall.v1.UserLock locks = 1;
+   */
+  locks: UserLock[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message rollcall.v1.ListLocksResponse.
+ * Use `create(ListLocksResponseSchema)` to create a new message.
+ */
+export const ListLocksResponseSchema: GenMessage<ListLocksResponse> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 16);
+
+/**
  * Served on the public port, bearer token.
  *
  * @generated from service rollcall.v1.DirectoryService
@@ -406,6 +638,37 @@ export const DirectoryService: GenService<{
     methodKind: "unary";
     input: typeof RemoveSshKeyRequestSchema;
     output: typeof RemoveSshKeyResponseSchema;
+  },
+  /**
+   * Locks a person out of every cluster until an admin unlocks them, whatever the identity provider says meanwhile.
+   * ALREADY_EXISTS: they are locked.
+   *
+   * @generated from rpc rollcall.v1.DirectoryService.LockUser
+   */
+  lockUser: {
+    methodKind: "unary";
+    input: typeof LockUserRequestSchema;
+    output: typeof LockUserResponseSchema;
+  },
+  /**
+   * Lifts every lock that holds a person. NOT_FOUND: no lock holds them.
+   *
+   * @generated from rpc rollcall.v1.DirectoryService.UnlockUser
+   */
+  unlockUser: {
+    methodKind: "unary";
+    input: typeof UnlockUserRequestSchema;
+    output: typeof UnlockUserResponseSchema;
+  },
+  /**
+   * Lists locks by userName, also those of people who are gone.
+   *
+   * @generated from rpc rollcall.v1.DirectoryService.ListLocks
+   */
+  listLocks: {
+    methodKind: "unary";
+    input: typeof ListLocksRequestSchema;
+    output: typeof ListLocksResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_rollcall_v1_directory, 0);

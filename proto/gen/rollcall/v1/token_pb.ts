@@ -4,19 +4,19 @@
 // @generated from file rollcall/v1/token.proto (package rollcall.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Role } from "./node_pb.ts";
 import { file_rollcall_v1_node } from "./node_pb.ts";
-import type { Message } from "@bufbuild/protobuf";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file rollcall/v1/token.proto.
  */
 export const file_rollcall_v1_token: GenFile = /*@__PURE__*/
-  fileDesc("Chdyb2xsY2FsbC92MS90b2tlbi5wcm90bxILcm9sbGNhbGwudjEixAEKCVNjaW1Ub2tlbhIKCgJpZBgBIAEoCRILCgNvcmcYAiABKAkSDAoEbmFtZRgDIAEoCRIuCgpjcmVhdGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxsYXN0X3VzZWRfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnJldm9rZWRfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIjMKFkNyZWF0ZVNjaW1Ub2tlblJlcXVlc3QSCwoDb3JnGAEgASgJEgwKBG5hbWUYAiABKAkiZgoXQ3JlYXRlU2NpbVRva2VuUmVzcG9uc2USDQoFdG9rZW4YASABKAkSEAoIYmFzZV91cmwYAiABKAkSKgoKc2NpbV90b2tlbhgDIAEoCzIWLnJvbGxjYWxsLnYxLlNjaW1Ub2tlbiJLChVMaXN0U2NpbVRva2Vuc1JlcXVlc3QSCwoDb3JnGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIl4KFkxpc3RTY2ltVG9rZW5zUmVzcG9uc2USKwoLc2NpbV90b2tlbnMYASADKAsyFi5yb2xsY2FsbC52MS5TY2ltVG9rZW4SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIiQKFlJldm9rZVNjaW1Ub2tlblJlcXVlc3QSCgoCaWQYASABKAkiRQoXUmV2b2tlU2NpbVRva2VuUmVzcG9uc2USKgoKc2NpbV90b2tlbhgBIAEoCzIWLnJvbGxjYWxsLnYxLlNjaW1Ub2tlbiJyChZDcmVhdGVKb2luVG9rZW5SZXF1ZXN0Eg8KB2NsdXN0ZXIYASABKAkSHwoEcm9sZRgCIAEoDjIRLnJvbGxjYWxsLnYxLlJvbGUSJgoDdHRsGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIlgKF0NyZWF0ZUpvaW5Ub2tlblJlc3BvbnNlEg0KBXRva2VuGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wMoMDCgxUb2tlblNlcnZpY2USXAoPQ3JlYXRlU2NpbVRva2VuEiMucm9sbGNhbGwudjEuQ3JlYXRlU2NpbVRva2VuUmVxdWVzdBokLnJvbGxjYWxsLnYxLkNyZWF0ZVNjaW1Ub2tlblJlc3BvbnNlElkKDkxpc3RTY2ltVG9rZW5zEiIucm9sbGNhbGwudjEuTGlzdFNjaW1Ub2tlbnNSZXF1ZXN0GiMucm9sbGNhbGwudjEuTGlzdFNjaW1Ub2tlbnNSZXNwb25zZRJcCg9SZXZva2VTY2ltVG9rZW4SIy5yb2xsY2FsbC52MS5SZXZva2VTY2ltVG9rZW5SZXF1ZXN0GiQucm9sbGNhbGwudjEuUmV2b2tlU2NpbVRva2VuUmVzcG9uc2USXAoPQ3JlYXRlSm9pblRva2VuEiMucm9sbGNhbGwudjEuQ3JlYXRlSm9pblRva2VuUmVxdWVzdBokLnJvbGxjYWxsLnYxLkNyZWF0ZUpvaW5Ub2tlblJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_rollcall_v1_node]);
+  fileDesc("Chdyb2xsY2FsbC92MS90b2tlbi5wcm90bxILcm9sbGNhbGwudjEi/QIKCVNjaW1Ub2tlbhIKCgJpZBgBIAEoCRILCgNvcmcYAiABKAkSDAoEbmFtZRgDIAEoCRIuCgpjcmVhdGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIwCgxsYXN0X3VzZWRfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnJldm9rZWRfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKBGtpbmQYByABKA4yGy5yb2xsY2FsbC52MS5TY2ltVG9rZW4uS2luZBIPCgdjbHVzdGVyGAggASgJEi4KCmV4cGlyZXNfYXQYCSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIksKBEtpbmQSFAoQS0lORF9VTlNQRUNJRklFRBAAEg0KCUtJTkRfU0NJTRABEg0KCUtJTkRfUkVBRBACEg8KC0tJTkRfQ0xJRU5UEAMiewoWQ3JlYXRlU2NpbVRva2VuUmVxdWVzdBILCgNvcmcYASABKAkSDAoEbmFtZRgCIAEoCRImCgN0dGwYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDwoHY2x1c3RlchgEIAEoCRINCgVvYXV0aBgFIAEoCCKMAQoXQ3JlYXRlU2NpbVRva2VuUmVzcG9uc2USDQoFdG9rZW4YASABKAkSEAoIYmFzZV91cmwYAiABKAkSKgoKc2NpbV90b2tlbhgDIAEoCzIWLnJvbGxjYWxsLnYxLlNjaW1Ub2tlbhIRCgljbGllbnRfaWQYBCABKAkSEQoJdG9rZW5fdXJsGAUgASgJIksKFUxpc3RTY2ltVG9rZW5zUmVxdWVzdBILCgNvcmcYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiXgoWTGlzdFNjaW1Ub2tlbnNSZXNwb25zZRIrCgtzY2ltX3Rva2VucxgBIAMoCzIWLnJvbGxjYWxsLnYxLlNjaW1Ub2tlbhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiUAoWUm90YXRlU2NpbVRva2VuUmVxdWVzdBIKCgJpZBgBIAEoCRIqCgdvdmVybGFwGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIrYBChdSb3RhdGVTY2ltVG9rZW5SZXNwb25zZRINCgV0b2tlbhgBIAEoCRIQCghiYXNlX3VybBgCIAEoCRIqCgpzY2ltX3Rva2VuGAMgASgLMhYucm9sbGNhbGwudjEuU2NpbVRva2VuEhEKCWNsaWVudF9pZBgEIAEoCRIRCgl0b2tlbl91cmwYBSABKAkSKAoIcmVwbGFjZWQYBiABKAsyFi5yb2xsY2FsbC52MS5TY2ltVG9rZW4iJAoWUmV2b2tlU2NpbVRva2VuUmVxdWVzdBIKCgJpZBgBIAEoCSJFChdSZXZva2VTY2ltVG9rZW5SZXNwb25zZRIqCgpzY2ltX3Rva2VuGAEgASgLMhYucm9sbGNhbGwudjEuU2NpbVRva2VuInIKFkNyZWF0ZUpvaW5Ub2tlblJlcXVlc3QSDwoHY2x1c3RlchgBIAEoCRIfCgRyb2xlGAIgASgOMhEucm9sbGNhbGwudjEuUm9sZRImCgN0dGwYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iWAoXQ3JlYXRlSm9pblRva2VuUmVzcG9uc2USDQoFdG9rZW4YASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAy4QMKDFRva2VuU2VydmljZRJcCg9DcmVhdGVTY2ltVG9rZW4SIy5yb2xsY2FsbC52MS5DcmVhdGVTY2ltVG9rZW5SZXF1ZXN0GiQucm9sbGNhbGwudjEuQ3JlYXRlU2NpbVRva2VuUmVzcG9uc2USWQoOTGlzdFNjaW1Ub2tlbnMSIi5yb2xsY2FsbC52MS5MaXN0U2NpbVRva2Vuc1JlcXVlc3QaIy5yb2xsY2FsbC52MS5MaXN0U2NpbVRva2Vuc1Jlc3BvbnNlElwKD1JvdGF0ZVNjaW1Ub2tlbhIjLnJvbGxjYWxsLnYxLlJvdGF0ZVNjaW1Ub2tlblJlcXVlc3QaJC5yb2xsY2FsbC52MS5Sb3RhdGVTY2ltVG9rZW5SZXNwb25zZRJcCg9SZXZva2VTY2ltVG9rZW4SIy5yb2xsY2FsbC52MS5SZXZva2VTY2ltVG9rZW5SZXF1ZXN0GiQucm9sbGNhbGwudjEuUmV2b2tlU2NpbVRva2VuUmVzcG9uc2USXAoPQ3JlYXRlSm9pblRva2VuEiMucm9sbGNhbGwudjEuQ3JlYXRlSm9pblRva2VuUmVxdWVzdBokLnJvbGxjYWxsLnYxLkNyZWF0ZUpvaW5Ub2tlblJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_rollcall_v1_node]);
 
 /**
  * A SCIM token, without its secret.
@@ -25,21 +25,22 @@ export const file_rollcall_v1_token: GenFile = /*@__PURE__*/
  */
 export type ScimToken = Message<"rollcall.v1.ScimToken"> & {
   /**
-   * Its id, for revoking.
+   * Its id, for rotating and revoking; of a client, its client_id.
    *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
-   * The org whose directory it writes.
+   * The org whose directory it writes or reads.
    *
    * @generated from field: string org = 2;
    */
   org: string;
 
   /**
-   * The connection's name: "okta". Tokens of one name in an org are one connection, so a second one is a rotation.
+   * The connection's name: "okta". Tokens of one name in an org are one connection; of each kind, it
+   * has at most two live ones.
    *
    * @generated from field: string name = 3;
    */
@@ -53,7 +54,7 @@ export type ScimToken = Message<"rollcall.v1.ScimToken"> & {
   createdAt?: Timestamp | undefined;
 
   /**
-   * When it was last used; absent if never.
+   * When it was last used, to the minute; absent if never. A client is used by its access tokens too.
    *
    * @generated from field: google.protobuf.Timestamp last_used_at = 5;
    */
@@ -65,6 +66,27 @@ export type ScimToken = Message<"rollcall.v1.ScimToken"> & {
    * @generated from field: google.protobuf.Timestamp revoked_at = 6;
    */
   revokedAt?: Timestamp | undefined;
+
+  /**
+   * What it is good for.
+   *
+   * @generated from field: rollcall.v1.ScimToken.Kind kind = 7;
+   */
+  kind: ScimToken_Kind;
+
+  /**
+   * The cluster that a token of kind READ reads; empty for the other kinds.
+   *
+   * @generated from field: string cluster = 8;
+   */
+  cluster: string;
+
+  /**
+   * When it stops to work by itself; absent if never.
+   *
+   * @generated from field: google.protobuf.Timestamp expires_at = 9;
+   */
+  expiresAt?: Timestamp | undefined;
 };
 
 /**
@@ -73,6 +95,54 @@ export type ScimToken = Message<"rollcall.v1.ScimToken"> & {
  */
 export const ScimTokenSchema: GenMessage<ScimToken> = /*@__PURE__*/
   messageDesc(file_rollcall_v1_token, 0);
+
+/**
+ * What a token is good for.
+ *
+ * @generated from enum rollcall.v1.ScimToken.Kind
+ */
+export const ScimToken_Kind = {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Writes the org's directory over SCIM.
+   *
+   * @generated from enum value: KIND_SCIM = 1;
+   */
+  SCIM: 1,
+
+  /**
+   * Reads one cluster, as nsscache does.
+   *
+   * @generated from enum value: KIND_READ = 2;
+   */
+  READ: 2,
+
+  /**
+   * Gets itself short-lived SCIM access tokens by OAuth 2.0 client credentials, and does nothing else.
+   *
+   * @generated from enum value: KIND_CLIENT = 3;
+   */
+  CLIENT: 3,
+} as const;
+
+/**
+ * What a token is good for.
+ *
+ * @generated from enum rollcall.v1.ScimToken.Kind
+ */
+export type ScimToken_Kind = (typeof ScimToken_Kind)[keyof typeof ScimToken_Kind] | UnknownEnum;
+
+/**
+ * Describes the enum rollcall.v1.ScimToken.Kind.
+ */
+export const ScimToken_KindSchema: GenEnum<ScimToken_Kind> = /*@__PURE__*/
+  enumDesc(file_rollcall_v1_token, 0, 0);
 
 /**
  * A new SCIM token.
@@ -93,6 +163,27 @@ export type CreateScimTokenRequest = Message<"rollcall.v1.CreateScimTokenRequest
    * @generated from field: string name = 2;
    */
   name: string;
+
+  /**
+   * How long it works, at most 3650 days; absent: until it is revoked.
+   *
+   * @generated from field: google.protobuf.Duration ttl = 3;
+   */
+  ttl?: Duration | undefined;
+
+  /**
+   * If set: a token of kind READ for this cluster, which must be of the org, if that is named.
+   *
+   * @generated from field: string cluster = 4;
+   */
+  cluster: string;
+
+  /**
+   * A client for OAuth 2.0 client credentials, kind CLIENT; not together with cluster.
+   *
+   * @generated from field: bool oauth = 5;
+   */
+  oauth: boolean;
 };
 
 /**
@@ -109,14 +200,14 @@ export const CreateScimTokenRequestSchema: GenMessage<CreateScimTokenRequest> = 
  */
 export type CreateScimTokenResponse = Message<"rollcall.v1.CreateScimTokenResponse"> & {
   /**
-   * The secret, shown only now.
+   * The secret, shown only now; of a client, the client secret.
    *
    * @generated from field: string token = 1;
    */
   token: string;
 
   /**
-   * What to enter at the identity provider as the SCIM base URL.
+   * What to enter at the identity provider as the SCIM base URL, or as scim_base_url in nsscache.conf.
    *
    * @generated from field: string base_url = 2;
    */
@@ -128,6 +219,20 @@ export type CreateScimTokenResponse = Message<"rollcall.v1.CreateScimTokenRespon
    * @generated from field: rollcall.v1.ScimToken scim_token = 3;
    */
   scimToken?: ScimToken | undefined;
+
+  /**
+   * Of a client: the client id. Empty for the other kinds.
+   *
+   * @generated from field: string client_id = 4;
+   */
+  clientId: string;
+
+  /**
+   * Of a client: where it gets access tokens. Empty for the other kinds.
+   *
+   * @generated from field: string token_url = 5;
+   */
+  tokenUrl: string;
 };
 
 /**
@@ -201,6 +306,90 @@ export const ListScimTokensResponseSchema: GenMessage<ListScimTokensResponse> = 
   messageDesc(file_rollcall_v1_token, 4);
 
 /**
+ * Which SCIM token, and how long it has left.
+ *
+ * @generated from message rollcall.v1.RotateScimTokenRequest
+ */
+export type RotateScimTokenRequest = Message<"rollcall.v1.RotateScimTokenRequest"> & {
+  /**
+   * The id of the token to replace.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * How long it still works: 24 hours if absent, at most 30 days, 0 ends it at once. Never beyond its own expiry.
+   *
+   * @generated from field: google.protobuf.Duration overlap = 2;
+   */
+  overlap?: Duration | undefined;
+};
+
+/**
+ * Describes the message rollcall.v1.RotateScimTokenRequest.
+ * Use `create(RotateScimTokenRequestSchema)` to create a new message.
+ */
+export const RotateScimTokenRequestSchema: GenMessage<RotateScimTokenRequest> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_token, 5);
+
+/**
+ * The new token and the old one. The new one is given as long a life as the old one had.
+ *
+ * @generated from message rollcall.v1.RotateScimTokenResponse
+ */
+export type RotateScimTokenResponse = Message<"rollcall.v1.RotateScimTokenResponse"> & {
+  /**
+   * The new secret, shown only now.
+   *
+   * @generated from field: string token = 1;
+   */
+  token: string;
+
+  /**
+   * As for a new token.
+   *
+   * @generated from field: string base_url = 2;
+   */
+  baseUrl: string;
+
+  /**
+   * The new token without its secret.
+   *
+   * @generated from field: rollcall.v1.ScimToken scim_token = 3;
+   */
+  scimToken?: ScimToken | undefined;
+
+  /**
+   * As for a new token.
+   *
+   * @generated from field: string client_id = 4;
+   */
+  clientId: string;
+
+  /**
+   * As for a new token.
+   *
+   * @generated from field: string token_url = 5;
+   */
+  tokenUrl: string;
+
+  /**
+   * The old token, with the time when it stops to work.
+   *
+   * @generated from field: rollcall.v1.ScimToken replaced = 6;
+   */
+  replaced?: ScimToken | undefined;
+};
+
+/**
+ * Describes the message rollcall.v1.RotateScimTokenResponse.
+ * Use `create(RotateScimTokenResponseSchema)` to create a new message.
+ */
+export const RotateScimTokenResponseSchema: GenMessage<RotateScimTokenResponse> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_token, 6);
+
+/**
  * Which SCIM token.
  *
  * @generated from message rollcall.v1.RevokeScimTokenRequest
@@ -219,7 +408,7 @@ export type RevokeScimTokenRequest = Message<"rollcall.v1.RevokeScimTokenRequest
  * Use `create(RevokeScimTokenRequestSchema)` to create a new message.
  */
 export const RevokeScimTokenRequestSchema: GenMessage<RevokeScimTokenRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_token, 5);
+  messageDesc(file_rollcall_v1_token, 7);
 
 /**
  * The token no longer works.
@@ -240,7 +429,7 @@ export type RevokeScimTokenResponse = Message<"rollcall.v1.RevokeScimTokenRespon
  * Use `create(RevokeScimTokenResponseSchema)` to create a new message.
  */
 export const RevokeScimTokenResponseSchema: GenMessage<RevokeScimTokenResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_token, 6);
+  messageDesc(file_rollcall_v1_token, 8);
 
 /**
  * A new join token.
@@ -275,7 +464,7 @@ export type CreateJoinTokenRequest = Message<"rollcall.v1.CreateJoinTokenRequest
  * Use `create(CreateJoinTokenRequestSchema)` to create a new message.
  */
 export const CreateJoinTokenRequestSchema: GenMessage<CreateJoinTokenRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_token, 7);
+  messageDesc(file_rollcall_v1_token, 9);
 
 /**
  * The new join token.
@@ -303,7 +492,7 @@ export type CreateJoinTokenResponse = Message<"rollcall.v1.CreateJoinTokenRespon
  * Use `create(CreateJoinTokenResponseSchema)` to create a new message.
  */
 export const CreateJoinTokenResponseSchema: GenMessage<CreateJoinTokenResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_token, 8);
+  messageDesc(file_rollcall_v1_token, 10);
 
 /**
  * Served on the public port, bearer token.
@@ -312,7 +501,8 @@ export const CreateJoinTokenResponseSchema: GenMessage<CreateJoinTokenResponse> 
  */
 export const TokenService: GenService<{
   /**
-   * Makes a token with which an identity provider writes an org's directory over SCIM.
+   * Makes a token with which an identity provider writes an org's directory over SCIM, or an nsscache reads a cluster.
+   * FAILED_PRECONDITION: the connection has two live tokens of the kind already; the message names them.
    *
    * @generated from rpc rollcall.v1.TokenService.CreateScimToken
    */
@@ -322,7 +512,8 @@ export const TokenService: GenService<{
     output: typeof CreateScimTokenResponseSchema;
   },
   /**
-   * Lists SCIM tokens, without the secrets.
+   * Lists SCIM tokens, the expired and the revoked too, without the secrets. Access tokens that clients were issued are
+   * left out.
    *
    * @generated from rpc rollcall.v1.TokenService.ListScimTokens
    */
@@ -332,7 +523,18 @@ export const TokenService: GenService<{
     output: typeof ListScimTokensResponseSchema;
   },
   /**
-   * Revokes a SCIM token at once.
+   * Makes a token like a given one, which then works for a while longer. FAILED_PRECONDITION: it no longer works, or the
+   * connection has two live ones of the kind already; the message names what to revoke.
+   *
+   * @generated from rpc rollcall.v1.TokenService.RotateScimToken
+   */
+  rotateScimToken: {
+    methodKind: "unary";
+    input: typeof RotateScimTokenRequestSchema;
+    output: typeof RotateScimTokenResponseSchema;
+  },
+  /**
+   * Revokes a SCIM token at once; that of a client with every access token that it was issued.
    *
    * @generated from rpc rollcall.v1.TokenService.RevokeScimToken
    */

@@ -1,0 +1,129 @@
+/**
+ * An admin's locks. A row remembers every handle of the person as it was then, and holds whoever has any of them: the id,
+ * the folded userName, or the externalId of the same origin. Rows outlive the user.
+ */
+
+import type { Kysely, Selectable } from "kysely";
+import { fold } from "../../identity/fold.ts";
+import type { Schema } from "./schema.ts";
+import type { Page, User } from "./users.ts";
+
+export interface Lock {
+  readonly id: string;
+  readonly org: string;
+  readonly userId: string;
+  readonly userName: string;
+  readonly origin: string;
+  readonly externalId: string | undefined;
+  readonly reason: string;
+  readonly createdAt: number;
+}
+
+/** What of a user a lock holds on to. */
+export type Handles = Pick<User, "id" | "userName" | "origin" | "externalId">;
+
+export class Locks {
+  readonly #db: Kysely<Schema>;
+
+  constructor(db: Kysely<Schema>) {
+    this.#db = db;
+  }
+
+  /** The locks that hold a user. */
+  async on(org: string, { id, userName, origin, externalId }: Handles): Promise<Lock[]> {
+    const rows = await this.#db
+      .selectFrom("locks")
+      .selectAll()
+      .where("org", "=", org)
+      .where((eb) =>
+        eb.or([
+          eb("user_id", "=", id),
+          eb("user_name_folded", "=", fold(userName)),
+          ...(externalId === undefined
+            ? []
+            : [eb.and([eb("origin", "=", origin), eb("external_id", "=", externalId)])]),
+        ]),
+      )
+      .orderBy("id")
+      .execute();
+    return rows.map(fromRow);
+  }
+
+  /** The locks that were made on a userName or an id, whoever has it now. */
+  async madeOn(org: string, handle: string): Promise<Lock[]> {
+    const rows = await this.#db
+      .selectFrom("locks")
+      .selectAll()
+      .where("org", "=", org)
+      .where((eb) => eb.or([eb("user_name_folded", "=", fold(handle)), eb("user_id", "=", handle)]))
+      .orderBy("id")
+      .execute();
+    return rows.map(fromRow);
+  }
+
+  /** Ids of the users whom a lock holds now: more than one where people share or took over a handle. */
+  async held({ org, userId, userName, origin, externalId }: Lock): Promise<string[]> {
+    const rows = await this.#db
+      .selectFrom("users")
+      .select("id")
+      .where("org", "=", org)
+      .where((eb) =>
+        eb.or([
+          eb("id", "=", userId),
+          eb("user_name_folded", "=", fold(userName)),
+          ...(externalId === undefined
+            ? []
+            : [eb.and([eb("origin", "=", origin), eb("external_id", "=", externalId)])]),
+        ]),
+      )
+      .execute();
+    return rows.map(({ id }) => id);
+  }
+
+  async list(org: string, { offset, limit }: Page): Promise<Lock[]> {
+    const rows = await this.#db
+      .selectFrom("locks")
+      .selectAll()
+      .where("org", "=", org)
+      .orderBy("user_name_folded")
+      .orderBy("id")
+      .limit(limit)
+      .offset(offset)
+      .execute();
+    return rows.map(fromRow);
+  }
+
+  async add({ id, org, userId, userName, origin, externalId, reason, createdAt }: Lock): Promise<void> {
+    await this.#db
+      .insertInto("locks")
+      .values({
+        id,
+        org,
+        user_id: userId,
+        user_name: userName,
+        user_name_folded: fold(userName),
+        origin,
+        external_id: externalId ?? null,
+        reason,
+        created_at: createdAt,
+      })
+      .execute();
+  }
+
+  async remove(id: string): Promise<void> {
+    await this.#db.deleteFrom("locks").where("id", "=", id).execute();
+  }
+}
+
+function fromRow(row: Selectable<Schema["locks"]>): Lock {
+  return {
+    id: row.id,
+    org: row.org,
+    userId: row.user_id,
+    userName: row.user_name,
+    origin: row.origin,
+    externalId: row.external_id ?? undefined,
+    reason: row.reason,
+    createdAt: Number(row.created_at),
+  };
+}
