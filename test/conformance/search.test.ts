@@ -5,6 +5,7 @@
 
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { fold } from "../../identity/fold.ts";
 import { orgId } from "../../server/directory/clusters.ts";
 import { createGroup, listGroups } from "../../server/directory/groups.ts";
 import { createUser, everything, listUsers } from "../../server/directory/users.ts";
@@ -243,6 +244,48 @@ function filters(term: fc.Arbitrary<string>): fc.Arbitrary<string> {
     ),
   })).all;
 }
+
+const keys: readonly [sortBy: string, of: (doc: Doc) => string | number | undefined][] = [
+  ["userName", ({ userName }) => fold(userName as string)],
+  ["title", ({ title }) => folded(title)],
+  ["name.familyName", ({ name }) => folded((name as Doc | undefined)?.familyName)],
+  ["emails", ({ emails }) => folded((emails as Doc[] | undefined)?.[0]?.value)],
+  ["photos.value", ({ photos }) => (photos as [Doc] | undefined)?.[0].value as string | undefined],
+  ["active", ({ active }) => Number(active)],
+  ["externalId", ({ externalId }) => externalId as string | undefined],
+  [`${enterprise}:department`, (doc) => folded((doc[enterprise] as Doc | undefined)?.department)],
+  ["uidNumber", (doc) => (doc[posix] as Doc).uidNumber as number],
+];
+
+function folded(text: unknown): string | undefined {
+  return typeof text === "string" ? fold(text) : undefined;
+}
+
+function byKey(a: string | number | undefined, b: string | number | undefined): number {
+  if (a === undefined || b === undefined) return Number(a === undefined) - Number(b === undefined);
+  return typeof a === "number" && typeof b === "number"
+    ? a - b
+    : Buffer.compare(Buffer.from(`${a}`), Buffer.from(`${b}`));
+}
+
+test("for any directory, sorting puts the unassigned last, first if descending, and ties by userName", async () => {
+  await fc.assert(
+    fc.asyncProperty(anyWorld, async (world) => {
+      await using server = await scimServer();
+      const org = await orgId(server.ctx, "default");
+      await populate(server, org, world);
+      const all = await shown(server, org, userType);
+      for (const [sortBy, of] of keys) {
+        for (const sortOrder of [undefined, "ascending", "DESCENDING"]) {
+          const sign = sortOrder === "DESCENDING" ? -1 : 1;
+          const expected = all.toSorted((a, b) => sign * byKey(of(a), of(b))).map(({ id }) => id);
+          expect(await found(server, org, userType, { sortBy, sortOrder }), `${sortBy} ${sortOrder}`).toEqual(expected);
+        }
+      }
+    }),
+    { numRuns: 30 },
+  );
+});
 
 const types = [
   ["users", userType, filters(userTerm)],
