@@ -72,13 +72,12 @@ test("a connection has two live tokens of a kind; who asks for a third is told w
   await using t = await stopped();
   const one = (await createScimToken(t.ctx, "default", "entra")).token;
   const two = (await rotateScimToken(t.ctx, one.id)).token;
-  const full = {
-    reason: "conflict",
-    message: `the connection "entra" has 2 live scim tokens already: revoke ${one.id} or ${two.id}`,
-  };
-  const ordered = expect.stringMatching(new RegExp(`revoke (${one.id} or ${two.id}|${two.id} or ${one.id})$`));
-  await expect(createScimToken(t.ctx, "default", "entra")).rejects.toMatchObject({ ...full, message: ordered });
-  await expect(rotateScimToken(t.ctx, two.id, 0)).rejects.toMatchObject({ ...full, message: ordered });
+  const which = `(${one.id} or ${two.id}|${two.id} or ${one.id})`;
+  const message = expect.stringMatching(
+    new RegExp(`^the connection "entra" has 2 live scim tokens already: revoke ${which}$`),
+  );
+  await expect(createScimToken(t.ctx, "default", "entra")).rejects.toMatchObject({ reason: "conflict", message });
+  await expect(rotateScimToken(t.ctx, two.id, 0)).rejects.toMatchObject({ reason: "conflict", message });
   await createScimToken(t.ctx, "default", "entra", { kind: "client" });
   await createReadToken(t.ctx, "default", "entra");
   await createScimToken(t.ctx, "default", "other");
@@ -101,9 +100,7 @@ test("read tokens of one name are counted by cluster, and one is found under its
   await expect(createReadToken(t.ctx, "gpu", "x", { org: "acme" })).rejects.toMatchObject({ reason: "not-found" });
   expect(await t.opens(secret), "it writes nothing").toBe(401);
   expect(await authenticate(t.ctx, secret, "read")).toMatchObject({ id: token.id, cluster: token.cluster });
-  expect((await rotateScimToken(t.ctx, token.id).catch((error: unknown) => error)) as object).toMatchObject({
-    reason: "conflict",
-  });
+  await expect(rotateScimToken(t.ctx, token.id)).rejects.toMatchObject({ reason: "conflict" });
 });
 
 test("the list has every kind, the dead too, and neither operators' nor access tokens; last use is to the minute", async () => {
