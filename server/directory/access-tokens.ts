@@ -23,7 +23,8 @@ export async function issueAccessToken(ctx: Context, clientId: string, secret: s
     if (client?.kind !== "client" || client.id !== clientId || !isLive(client, now)) return undefined;
     await tx.tokens.dropIssued(client.id, now, mostLive - 1);
     const expiresAt = Math.min(now + accessTtl, client.expiresAt ?? Number.POSITIVE_INFINITY);
-    const made = make(ctx, { kind: "scim", org: client.org, name: client.name, client: client.id, expiresAt });
+    const { id, org, name } = client;
+    const made = make(ctx, { kind: "scim", org, name, client: id, expiresAt }, now);
     await tx.tokens.add(made.token);
     await tx.tokens.used(client.id, now);
     return made;

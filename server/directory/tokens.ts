@@ -38,7 +38,7 @@ export function hashToken(secret: string): string {
 
 /** Makes a token for operators; the secret is returned once. */
 export async function createAdminToken(ctx: Context, name: string): Promise<string> {
-  const { secret, token } = make(ctx, { kind: "admin", org: undefined, name });
+  const { secret, token } = make(ctx, { kind: "admin", org: undefined, name }, ctx.now());
   await ctx.store.write((tx) => tx.tokens.add(token));
   return secret;
 }
@@ -166,7 +166,7 @@ export async function createJoinToken(
 export type Purpose = Pick<Token, "kind" | "org" | "name"> & Partial<Pick<Token, "cluster" | "client" | "expiresAt">>;
 
 /** A new token and its secret, not yet written. */
-export function make(ctx: Context, { kind, org, name, cluster, client, expiresAt }: Purpose): Made {
+export function make(ctx: Context, { kind, org, name, cluster, client, expiresAt }: Purpose, createdAt: number): Made {
   const secret = `${client === undefined ? prefixes[kind] : "rct_"}${ctx.newSecret()}`;
   const token: Token = {
     id: ctx.newId(),
@@ -176,7 +176,7 @@ export function make(ctx: Context, { kind, org, name, cluster, client, expiresAt
     name,
     cluster,
     client,
-    createdAt: ctx.now(),
+    createdAt,
     expiresAt,
     lastUsedAt: undefined,
     revokedAt: undefined,
@@ -198,7 +198,7 @@ async function add(tx: Tx, ctx: Context, like: Purpose, ttl: number | undefined)
     refuse("conflict", `the connection ${quote(name)} has ${live.length} live ${kind} tokens already: revoke ${which}`);
   }
   const expiresAt = ttl === undefined ? undefined : now + Math.round(ttl);
-  const made = make(ctx, { kind, org, name, cluster, expiresAt });
+  const made = make(ctx, { kind, org, name, cluster, expiresAt }, now);
   await tx.tokens.add(made.token);
   return made;
 }

@@ -9,6 +9,8 @@ import { origin } from "../../identity/position.ts";
 import { ServerReflection } from "../../proto/gen/grpc/reflection/v1/reflection_pb.ts";
 import { Health, HealthCheckResponse_ServingStatus as Status } from "../../proto/gen/health/v1/health_pb.ts";
 import { RolloutService } from "../../proto/gen/rollcall/v1/rollout_pb.ts";
+import { orgId } from "../../server/directory/clusters.ts";
+import { removeUser } from "../../server/directory/users.ts";
 import { ask, bufCurl, call, refusal } from "./buf-curl.ts";
 import { type OperatorServer, operatorServer } from "./operator-server.ts";
 
@@ -187,6 +189,70 @@ test("SCIM tokens are shown once, listed without their secret, and revoked", asy
   const revoked = await ask(server, "TokenService/RevokeScimToken", { id });
   expect(revoked).toMatchObject({ scimToken: { org: "default", revokedAt: expect.any(String) } });
   expect((await refusal(server, "TokenService/RevokeScimToken", { id: "x" }))[0]).toBe("not_found");
+});
+
+test("tokens expire, read a cluster, are clients of OAuth, and take each other's place", async () => {
+  await using server = await operatorServer();
+  const create = (body: object) => ask(server, "TokenService/CreateScimToken", { name: "entra", ...body });
+  const refuses = async (body: object) =>
+    (await refusal(server, "TokenService/CreateScimToken", { name: "entra", ...body }))[0];
+  const ending = await create({ ttl: "7776000s" });
+  const { id, expiresAt } = ending["scimToken"] as { id: string; expiresAt: string };
+  expect(Date.parse(expiresAt) - Date.now()).toBeGreaterThan(7_775_900_000);
+  expect(await create({ cluster: "default" })).toMatchObject({
+    token: expect.stringMatching(/^rcr_/),
+    baseUrl: `${server.url}/scim/default/default/v2`,
+    scimToken: { kind: "KIND_READ", cluster: "default" },
+  });
+  const client = await create({ oauth: true });
+  expect(client).toEqual({
+    token: expect.stringMatching(/^rcc_/),
+    baseUrl: `${server.url}/scim/default/v2`,
+    tokenUrl: `${server.url}/oauth/token`,
+    clientId: (client["scimToken"] as { id: string }).id,
+    scimToken: expect.objectContaining({ kind: "KIND_CLIENT", name: "entra" }),
+  });
+  expect(await refuses({ oauth: true, cluster: "default" })).toBe("invalid_argument");
+  expect(await refuses({ ttl: "0s" })).toBe("invalid_argument");
+  expect(await refuses({ ttl: "-5s" })).toBe("invalid_argument");
+  expect(await refuses({ ttl: "315576000000s" })).toBe("invalid_argument");
+  expect(await refuses({ cluster: "gpu" })).toBe("not_found");
+  expect(await refuses({ cluster: "default", org: "acme" })).toBe("not_found");
+  const rotated = await ask(server, "TokenService/RotateScimToken", { id });
+  expect(rotated).toMatchObject({ token: expect.stringMatching(/^rcs_/), scimToken: { name: "entra" } });
+  const { replaced } = rotated as { replaced: { id: string; expiresAt: string } };
+  expect(replaced.id).toBe(id);
+  expect(Math.abs(Date.parse(replaced.expiresAt) - Date.now() - 86_400_000)).toBeLessThan(60_000);
+  expect(await refusal(server, "TokenService/RotateScimToken", { id })).toEqual([
+    "failed_precondition",
+    expect.stringMatching(/has 2 live scim tokens already: revoke \S+ or \S+$/),
+  ]);
+  expect((await refusal(server, "TokenService/RotateScimToken", { id, overlap: "2592001s" }))[0]).toBe(
+    "invalid_argument",
+  );
+  expect((await refusal(server, "TokenService/RotateScimToken", { id: "x" }))[0]).toBe("not_found");
+  const { scimTokens } = (await ask(server, "TokenService/ListScimTokens")) as { scimTokens: { kind: string }[] };
+  expect(scimTokens.map(({ kind }) => kind).sort()).toEqual(["KIND_CLIENT", "KIND_READ", "KIND_SCIM", "KIND_SCIM"]);
+});
+
+test("people are locked and unlocked, also when they are gone", async () => {
+  await using server = await operatorServer();
+  await server.admit("ada@example.org");
+  const lock = { userName: "ada@example.org", origin: "admin", reason: "left in anger" };
+  const wanted = { user: "ada", reason: "left in anger" };
+  expect(await ask(server, "DirectoryService/LockUser", wanted)).toMatchObject({ lock });
+  expect(await refusal(server, "DirectoryService/LockUser", wanted)).toEqual([
+    "already_exists",
+    '"ada@example.org" is locked already: left in anger',
+  ]);
+  expect(await ask(server, "DirectoryService/ListLocks")).toMatchObject({ locks: [lock] });
+  expect((await refusal(server, "DirectoryService/LockUser", { user: "ada" }))[0]).toBe("invalid_argument");
+  const { id } = ((await ask(server, "DirectoryService/GetUser", { user: "ada" })) as { user: { id: string } }).user;
+  await removeUser(server.ctx, { kind: "admin" }, await orgId(server.ctx, "default"), id);
+  const user = "ADA@example.org";
+  expect(await ask(server, "DirectoryService/UnlockUser", { user })).toMatchObject({ locks: [lock] });
+  expect((await refusal(server, "DirectoryService/UnlockUser", { user }))[0]).toBe("not_found");
+  expect(await ask(server, "DirectoryService/ListLocks")).toEqual({});
 });
 
 test("a join token needs a role and a time of at most a day", async () => {

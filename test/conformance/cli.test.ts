@@ -63,6 +63,48 @@ test("a SCIM token is made for scripts and for people, listed and revoked", asyn
   expect(await prints(server, "scim-token list")).toMatch(/okta +writing +\S+Z +- +- +\S+Z\n/);
 });
 
+test("tokens for nsscache and for OAuth say what to enter elsewhere; one is rotated", async () => {
+  await using server = await operatorServer();
+  expect(await prints(server, "scim-token create --name nsscache --cluster default --ttl 90d")).toMatch(
+    /^id +\S+\nbase_url +https:\S+\/scim\/default\/default\/v2\ntoken +rcr_\S+\nexpires +\S+Z\n$/,
+  );
+  expect(await prints(server, "scim-token create --name entra --oauth")).toMatch(
+    /^base_url +\S+\/v2\ntoken_url +\S+\/oauth\/token\nclient_id +[\w-]{36}\nclient_secret +rcc_\S+\n$/,
+  );
+  expect(await rollcall(server, "scim-token create --name x --oauth --cluster default")).toMatchObject({ code: 2 });
+  expect(await rollcall(server, "scim-token create --name x --ttl 1y")).toMatchObject({ code: 2 });
+  const made = await json(server, "scim-token create --name okta");
+  const { id } = made["scim_token"] as { id: string };
+  const rotated = await json(server, `scim-token rotate ${id} --overlap 0s`);
+  expect(rotated).toMatchObject({ token: expect.stringMatching(/^rcs_/), replaced: { id } });
+  const { id: next } = rotated["scim_token"] as { id: string };
+  expect(await prints(server, `scim-token rotate ${next}`)).toMatch(
+    new RegExp(`^id +\\S+\nbase_url +\\S+\ntoken +rcs_\\S+\n\n${next} works until \\S+Z\\.\n$`),
+  );
+  expect(await rollcall(server, `scim-token rotate ${next}`)).toMatchObject({
+    code: 7,
+    err: expect.stringContaining("revoke"),
+  });
+  const list = await prints(server, "scim-token list");
+  expect(list).toMatch(/ entra +oauth /);
+  expect(list).toMatch(/ nsscache +reading default /);
+  expect(list).not.toMatch(/rc[acrs]_/);
+});
+
+test("people are locked for a reason, and unlocked", async () => {
+  await using server = await operatorServer();
+  await server.admit("ada@example.org");
+  expect(await prints(server, "user lock ada --reason theft")).toBe("ada@example.org is locked.\n");
+  expect(await prints(server, "user locks")).toMatch(
+    /^USER +MADE BY +SINCE +REASON\nada@example.org +admin +\S+Z +theft\n$/,
+  );
+  expect(await rollcall(server, "user lock ada --reason theft")).toMatchObject({ code: 7 });
+  expect(await rollcall(server, "user lock ada")).toMatchObject({ code: 2, err: expect.stringContaining("--reason") });
+  expect(await prints(server, "user unlock ada@example.org")).toBe("ada@example.org is unlocked.\n");
+  expect(await rollcall(server, "user unlock ada")).toMatchObject({ code: 3 });
+  expect(await json(server, "user locks")).toMatchObject({ locks: [] });
+});
+
 test("a join token is made for a role and a time", async () => {
   await using server = await operatorServer();
   const made = await json(server, "join-token create --cluster default --role login --ttl 5m");
