@@ -52,7 +52,11 @@ test("prints what it would read the same", () => {
       ),
     };
   });
-  fc.assert(fc.property(filter, (each) => expect(parseFilter(printFilter(each))).toEqual(each)));
+  fc.assert(
+    fc.property(filter, (each) => {
+      expect(parseFilter(printFilter(each))).toEqual(each);
+    }),
+  );
 });
 
 test.each([
