@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ScimRefusal } from "./errors.ts";
-import { type Filter, limits, parseFilter, parseRawPath } from "./filter.ts";
+import { type Filter, limits, parseFilter, parseRawPath, printFilter } from "./filter.ts";
 
 const eq = (name: string, value: string | number | boolean | null): Filter => ({
   kind: "compare",
@@ -33,6 +33,30 @@ test.each<[string, Filter]>([
   ],
 ])("reads %s", (text, filter) => {
   expect(parseFilter(text)).toEqual(filter);
+  expect(parseFilter(printFilter(filter))).toEqual(filter);
+});
+
+test("prints what it would read the same", () => {
+  const name = fc.constantFrom("userName", "name.givenName", "urn:x:y:z");
+  const value = fc.oneof(fc.string({ unit: "binary" }), fc.integer(), fc.boolean(), fc.constant(null));
+  const { filter } = fc.letrec<{ filter: Filter }>((tie) => {
+    const several = fc.array(tie("filter"), { minLength: 2, maxLength: 3 });
+    return {
+      filter: fc.oneof(
+        { maxDepth: 4 },
+        fc.record({ kind: fc.constant("present" as const), name }),
+        fc.record({ kind: fc.constant("compare" as const), name, op: fc.constantFrom("eq", "co"), value }),
+        fc.record({ kind: fc.constant("not" as const), term: tie("filter") }),
+        fc.record({ kind: fc.constantFrom("and" as const, "or" as const), terms: several }),
+        fc.record({ kind: fc.constant("some" as const), name: fc.constant("emails"), of: tie("filter") }),
+      ),
+    };
+  });
+  fc.assert(
+    fc.property(filter, (each) => {
+      expect(parseFilter(printFilter(each))).toEqual(each);
+    }),
+  );
 });
 
 test.each([

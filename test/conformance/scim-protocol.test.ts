@@ -146,12 +146,13 @@ describe("bulk", () => {
     ]);
     const all = results(answer);
     const base = `${server.url}/scim/default/v2`;
-    const location = (await server.request("GET", '/Users?filter=userName eq "dee"')).json.Resources as [Json];
+    const found = await server.request("GET", '/Users?filter=userName eq "dee"');
+    const [dee] = found.json.Resources as { meta: Json }[];
     expect(all[0]).toEqual({
       method: "POST",
       bulkId: "new",
-      location: (location[0].meta as Json).location,
-      version: (location[0].meta as Json).version,
+      location: dee?.meta.location,
+      version: dee?.meta.version,
       status: "201",
     });
     const etag = async (id: string) => (await server.request("GET", `/Users/${id}`)).headers.get("etag");

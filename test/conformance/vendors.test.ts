@@ -39,7 +39,7 @@ describe.each(["entra", "okta", "rfc"])("%s", (vendor) => {
 
 async function replay(steps: readonly Step[]): Promise<void> {
   await using server = await scimServer();
-  const kept = new Map<string, unknown>([["base", `${server.url}/scim/default/v2`]]);
+  const kept = new Map<string, string>([["base", `${server.url}/scim/default/v2`]]);
   for (const { title, request, response } of steps) {
     const { method, path, headers, body } = filled(request, kept) as Step["request"];
     const answer = await server.request(method, path, body, headers);
@@ -55,21 +55,21 @@ async function replay(steps: readonly Step[]): Promise<void> {
   }
 }
 
-function keep(wanted: unknown, found: unknown, kept: Map<string, unknown>): void {
+function keep(wanted: unknown, found: unknown, kept: Map<string, string>): void {
   if (typeof wanted === "string") {
     const name = /^\{\{=(.+)\}\}$/.exec(wanted)?.[1];
-    if (name !== undefined) kept.set(name, found ?? expect.fail(`the answer has no ${name}`));
+    if (name === undefined) return;
+    kept.set(name, typeof found === "string" ? found : expect.fail(`the answer has no ${name}`));
   } else if (typeof wanted === "object" && wanted !== null && typeof found === "object" && found !== null) {
     for (const [key, value] of Object.entries(wanted)) keep(value, (found as Json)[key], kept);
   }
 }
 
-function filled(value: unknown, kept: ReadonlyMap<string, unknown>): unknown {
+function filled(value: unknown, kept: ReadonlyMap<string, string>): unknown {
   if (typeof value === "string") {
     if (value === "{{any}}") return expect.anything();
     return value.replace(/\{\{=?([^}]+)\}\}/g, (_, name: string) => {
-      const value = kept.get(name);
-      return typeof value === "string" ? value : expect.fail(`the fixture never kept ${name}`);
+      return kept.get(name) ?? expect.fail(`the fixture never kept ${name}`);
     });
   }
   if (Array.isArray(value)) return value.map((each) => filled(each, kept));
