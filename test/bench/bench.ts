@@ -1,31 +1,73 @@
 /**
  * `npm run bench`: figures as ratios of things measured in one run, since this machine's speed is nobody else's.
- * Progress goes to stderr, the result to stdout; `-o json` gives one object.
+ * Progress goes to stderr, the result to stdout; `-o json` gives one object. Names of parts run only those: `-- scim`.
  */
 
-import { applyOne } from "./apply-one.ts";
-import { rolloutLatency } from "./rollout-latency.ts";
+import { type ApplyFigures, applyOne } from "./apply-one.ts";
+import { type LatencyFigures, rolloutLatency } from "./rollout-latency.ts";
+import { type Compared, type ScimFigures, scimBench } from "./scim.ts";
+
+type Row = readonly [what: string, figure: string];
 
 const say = (text: string): void => {
   process.stderr.write(`${text}\n`);
 };
 
-const json = process.argv.slice(2).join(" ") === "-o json" || process.argv.includes("--json");
-const apply = await applyOne(10_000, say);
-const rollout = await rolloutLatency([1, 10, 100], say);
+const args = process.argv.slice(2);
+const json = args.join(" ").includes("-o json") || args.includes("--json");
+const chosen = args.filter((arg) => ["apply", "rollout", "scim"].includes(arg));
+const wants = (part: string): boolean => chosen.length === 0 || chosen.includes(part);
 
-if (json) process.stdout.write(`${JSON.stringify({ apply, rollout })}\n`);
+const apply = wants("apply") ? await applyOne(10_000, say) : undefined;
+const rollout = wants("rollout") ? await rolloutLatency([1, 10, 100], say) : undefined;
+const scim = wants("scim") ? await scimBench(100_000, say) : undefined;
+
+if (json) process.stdout.write(`${JSON.stringify({ apply, rollout, scim })}\n`);
 else {
   const rows = [
-    ["one change on a node that holds 10,000 users, against rendering everything anew", ""],
-    ...apply.changes.map(({ what, ms, ratio }) => [`  ${what}`, `${ms.toFixed(1)} ms, ${ratio.toFixed(0)} times less`]),
-    [`  everything anew (the basis)`, `${apply.anewMs.toFixed(0)} ms`],
-    ["a change is accepted until all agents have acknowledged it (median of 20)", ""],
-    ...rollout.map(({ agents, p50, p99, ratio }) => [
-      `  ${agents} ${agents === 1 ? "agent" : "agents"}`,
-      `${p50.toFixed(1)} ms, worst ${p99.toFixed(1)} ms, ${ratio.toFixed(2)} times one agent`,
-    ]),
+    ...(apply ? applyRows(apply) : []),
+    ...(rollout ? rolloutRows(rollout) : []),
+    ...(scim ? scimRows(scim) : []),
   ];
-  for (const [what = "", figure = ""] of rows)
-    process.stdout.write(`${what.padEnd(50)}${figure}\n`.replace(/ +\n$/, "\n"));
+  for (const [what, figure] of rows) process.stdout.write(`${what.padEnd(50)}${figure}\n`.replace(/ +\n$/, "\n"));
+}
+
+function applyRows({ changes, anewMs }: ApplyFigures): Row[] {
+  return [
+    ["one change on a node that holds 10,000 users, against rendering everything anew", ""],
+    ...changes.map(({ what, ms, ratio }): Row => [`  ${what}`, `${ms.toFixed(1)} ms, ${ratio.toFixed(0)} times less`]),
+    ["  everything anew (the basis)", `${anewMs.toFixed(0)} ms`],
+  ];
+}
+
+function rolloutRows(figures: readonly LatencyFigures[]): Row[] {
+  return [
+    ["a change is accepted until all agents have acknowledged it (median of 20)", ""],
+    ...figures.map(
+      ({ agents, p50, p99, ratio }): Row => [
+        `  ${agents} ${agents === 1 ? "agent" : "agents"}`,
+        `${p50.toFixed(1)} ms, worst ${p99.toFixed(1)} ms, ${ratio.toFixed(2)} times one agent`,
+      ],
+    ),
+  ];
+}
+
+function scimRows({ creates, patches, memberPatch, lookup, users, p99, rssMb }: ScimFigures): Row[] {
+  const rate = (what: string, { ours, theirs, ratio }: Compared): Row => [
+    `  ${what}`,
+    `${ours.toFixed(0)}/s durable, ${theirs.toFixed(0)}/s in its memory: ${ratio.toFixed(2)} times`,
+  ];
+  const { ours, theirs, ratio } = memberPatch;
+  return [
+    ["SCIM, against scimmy-routers (median of 3 rounds, 16 requests in flight)", ""],
+    rate("creates", creates),
+    rate("PATCH", patches),
+    ["  one member of 10,000", `${ours.toFixed(1)} ms, ${theirs.toFixed(0)} ms: ${ratio.toFixed(0)} times faster`],
+    [
+      `  userName eq with ${users} users`,
+      `${lookup.large.toFixed(2)} ms, ${lookup.ratio.toFixed(2)} times that with 100`,
+    ],
+    [`  p99 with ${users} users`, `resident ${rssMb.toFixed(0)} MB`],
+    ...Object.entries(p99).map(([what, ms]): Row => [`    ${what}`, `${ms.toFixed(1)} ms`]),
+  ];
 }
