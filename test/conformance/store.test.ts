@@ -284,3 +284,26 @@ test("only its own connection changes what SCIM made, and none what an admin mad
   }
   await expect(createUser(ctx, scim, org, person("LOCAL"))).rejects.toMatchObject({ reason: "conflict" });
 });
+
+test("a snapshot is the state at its making, though it is first read later; the store goes on", async () => {
+  await using directory = await openDirectory();
+  const { ctx, org } = directory;
+  await createUser(ctx, scim, org, person("ada"));
+  const page = { offset: 0, limit: 10 };
+  const names = async (reader: Pick<Context["store"], "read">) =>
+    (await reader.read((tx) => tx.users.list(org, {}, page))).users.map(({ userName }) => userName);
+  {
+    await using before = await ctx.store.snapshot();
+    await createUser(ctx, scim, org, person("bob"));
+    await using after = await ctx.store.snapshot();
+    await createUser(ctx, scim, org, person("cyd"));
+    expect(await Promise.all([before, after, before, ctx.store].map(names))).toEqual([
+      ["ada"],
+      ["ada", "bob"],
+      ["ada"],
+      ["ada", "bob", "cyd"],
+    ]);
+    await expect(before.read((tx) => tx.users.remove("x"))).rejects.toThrow("readonly");
+  }
+  expect(await names(ctx.store)).toEqual(["ada", "bob", "cyd"]);
+});
