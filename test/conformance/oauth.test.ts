@@ -134,6 +134,15 @@ test("a client's own secret opens nothing, and an access token gets no other", a
   expect((await post(server, { ...inBody, client_id: "other" })).status).toBe(401);
 });
 
+test("an access token is not the admin's to rotate or revoke: its client is", async () => {
+  await using client = await withClient();
+  const { ctx } = client.server;
+  const made = await issueAccessToken(ctx, client.id, client.secret);
+  for (const command of [rotateScimToken, revokeScimToken]) {
+    await expect(command(ctx, made?.token.id ?? "")).rejects.toMatchObject({ reason: "not-found" });
+  }
+});
+
 test("a hundred access tokens of a client work at a time: the oldest gives way", async () => {
   await using client = await withClient();
   const { server, id, secret, opens } = client;
