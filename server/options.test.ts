@@ -20,7 +20,7 @@ test.each(["", "-1", "1.5", "x", "1e3", "10000000"])("a SCIM rate of %o is refus
   await using folder = await mkdtempDisposable(join(tmpdir(), "rollcall-options-"));
   expect(() => readOptions([...given, `--scim-rate=${rate}`])).toThrow("--scim-rate");
   const config = join(folder.path, "config.json");
-  for (const value of [rate, Number(rate) + 0.5]) {
+  for (const value of [rate, -1, 0.5]) {
     writeFileSync(config, JSON.stringify({ scim_rate: value }));
     expect(() => readOptions([...given, "--config", config])).toThrow("scim");
   }

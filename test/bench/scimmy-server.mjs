@@ -39,4 +39,6 @@ declare(User, ({ userName }) => String(userName).toLowerCase());
 declare(Group, () => undefined);
 const app = express();
 app.use("/scim", new SCIMMYRouters({ type: "bearer", handler: () => "tenant" }));
+// Ours keeps idle connections for as long.
 const server = app.listen(0, "127.0.0.1", () => process.stdout.write(`${server.address().port}\n`));
+server.keepAliveTimeout = 72_000;

@@ -41,9 +41,8 @@ async function withClient(limits: Limits = {}) {
     secret,
     inBody: { grant_type: "client_credentials", client_id: token.id, client_secret: secret },
     /** The status of a SCIM request with a token. */
-    async opens(bearer: unknown): Promise<number> {
-      return (await server.request("GET", "/Users", undefined, { authorization: `Bearer ${String(bearer)}` })).status;
-    },
+    opens: async (bearer: unknown): Promise<number> =>
+      (await server.request("GET", "/Users", undefined, { authorization: `Bearer ${String(bearer)}` })).status,
     later(ms: number): void {
       const now = server.ctx.now() + ms;
       vi.spyOn(server.ctx, "now").mockReturnValue(now);
@@ -90,7 +89,7 @@ test("an access token is the client's connection: what it makes belongs to the c
   expect(made.status).toBe(201);
   const { secret } = await createScimToken(server.ctx, "default", "entra");
   const path = `/Users/${String(made.json["id"])}`;
-  expect((await server.request("DELETE", path)).status).toBe(403);
+  expect((await server.request("DELETE", path)).status).toBe(404);
   expect((await server.request("DELETE", path, undefined, { authorization: `Bearer ${secret}` })).status).toBe(204);
 });
 
@@ -132,6 +131,15 @@ test("a client's own secret opens nothing, and an access token gets no other", a
     expect((await post(server, { ...grant, client_id: id, client_secret: wrong })).status).toBe(401);
   }
   expect((await post(server, { ...inBody, client_id: "other" })).status).toBe(401);
+});
+
+test("an access token is not the admin's to rotate or revoke: its client is", async () => {
+  await using client = await withClient();
+  const { ctx } = client.server;
+  const made = await issueAccessToken(ctx, client.id, client.secret);
+  for (const command of [rotateScimToken, revokeScimToken]) {
+    await expect(command(ctx, made?.token.id ?? "")).rejects.toMatchObject({ reason: "not-found" });
+  }
 });
 
 test("a hundred access tokens of a client work at a time: the oldest gives way", async () => {

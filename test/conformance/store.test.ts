@@ -291,7 +291,7 @@ test("a snapshot is the state at its making, though it is first read later; the 
   await createUser(ctx, scim, org, person("ada"));
   const page = { offset: 0, limit: 10 };
   const names = async (reader: Pick<Context["store"], "read">) =>
-    (await reader.read((tx) => tx.users.list(org, {}, page))).users.map(({ userName }) => userName);
+    (await reader.read((tx) => tx.users.list(org, undefined, everything, page))).users.map(({ userName }) => userName);
   {
     await using before = await ctx.store.snapshot();
     await createUser(ctx, scim, org, person("bob"));

@@ -60,7 +60,9 @@ export class ControlPlane implements AsyncDisposable {
     const [listen, nodeListen] = this.#urls
       ? [new URL(this.#urls.public).host, this.#urls.nodes]
       : ["127.0.0.1:0", "127.0.0.1:0"];
-    this.#process = startBin("rollcall-server", ["--data", this.data, "--listen", listen, "--node-listen", nodeListen]);
+    // Tests ask faster than any identity provider may.
+    const flags = ["--listen", listen, "--node-listen", nodeListen, "--scim-rate", "0"];
+    this.#process = startBin("rollcall-server", ["--data", this.data, ...flags]);
     await this.#process.says(/^ready$/m);
     const [, address = ""] = await this.#process.says(/^public +(\S+)$/m);
     const [, nodes = ""] = await this.#process.says(/^nodes +(\S+)$/m);
