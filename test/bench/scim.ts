@@ -45,6 +45,7 @@ export async function scimBench(users: number, say: (text: string) => void): Pro
     const [ours, theirs] = [rates.ours, rates.theirs].map((rounds) => median(rounds.map((round) => round[index])));
     return compared(ours ?? Number.NaN, theirs ?? Number.NaN, (ours ?? 0) / (theirs ?? 0));
   };
+  say("SCIM with 100 users: look-ups");
   const small = await lookupAt(100);
   say(`SCIM with ${users} users: making them`);
   await using large = await rollcall(users);
