@@ -10,7 +10,7 @@ import { createHash } from "node:crypto";
 import { quote, refuse } from "../../identity/refusal.ts";
 import type { Role } from "../../identity/scope.ts";
 import type { Tx } from "../store/store.ts";
-import type { Token } from "../store/tokens.ts";
+import type { NamedToken, Token } from "../store/tokens.ts";
 import type { Page } from "../store/users.ts";
 import { clusterByName, orgByName } from "./clusters.ts";
 import type { Context } from "./context.ts";
@@ -122,7 +122,7 @@ export async function revokeScimToken(ctx: Context, id: string): Promise<Token> 
 }
 
 /** The live token behind a secret; undefined if there is none (unknown and revoked are not told apart). */
-export async function authenticate(ctx: Context, secret: string, kind: Token["kind"]): Promise<Token | undefined> {
+export async function authenticate(ctx: Context, secret: string, kind: Token["kind"]): Promise<NamedToken | undefined> {
   const { token, client } = await ctx.store.read(async (tx) => {
     const found = await tx.tokens.byHash(hashToken(secret));
     return { token: found, client: found?.client === undefined ? undefined : await tx.tokens.get(found.client) };

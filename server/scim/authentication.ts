@@ -3,8 +3,7 @@
  * exist. A request without a live token learns nothing at all, and its body is never read.
  */
 
-import { quote, Refusal, refuse } from "../../identity/refusal.ts";
-import { orgId } from "../directory/clusters.ts";
+import { quote, refuse } from "../../identity/refusal.ts";
 import type { Context } from "../directory/context.ts";
 import { authenticate } from "../directory/tokens.ts";
 import type { Caller } from "./endpoint.ts";
@@ -19,16 +18,7 @@ export async function identify(
   const secret = /^bearer +([A-Za-z0-9._~+/=-]{1,512}) *$/i.exec(header ?? "")?.[1];
   const token = secret === undefined ? undefined : await authenticate(ctx, secret, "scim");
   if (!token) return undefined;
-  const org = await idOf(ctx, orgName);
-  if (org === undefined || org !== token.org) refuse("not-found", `no org ${quote(orgName)}`);
-  return { actor: { kind: "scim", connection: token.name }, org, base: `${baseUrl}/scim/${orgName}/v2` };
-}
-
-async function idOf(ctx: Context, orgName: string): Promise<string | undefined> {
-  try {
-    return await orgId(ctx, orgName);
-  } catch (error) {
-    if (error instanceof Refusal && error.reason === "not-found") return undefined;
-    throw error;
-  }
+  const { org, name } = token;
+  if (org === undefined || token.orgName !== orgName) refuse("not-found", `no org ${quote(orgName)}`);
+  return { actor: { kind: "scim", connection: name }, org, base: `${baseUrl}/scim/${orgName}/v2` };
 }

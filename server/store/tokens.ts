@@ -23,6 +23,11 @@ export interface Token {
   readonly revokedAt: number | undefined;
 }
 
+/** A token with what people call its org. */
+export interface NamedToken extends Token {
+  readonly orgName: string | undefined;
+}
+
 export interface JoinToken {
   readonly hash: string;
   readonly cluster: string;
@@ -38,9 +43,15 @@ export class Tokens {
     this.#db = db;
   }
 
-  async byHash(hash: string): Promise<Token | undefined> {
-    const row = await this.#db.selectFrom("tokens").selectAll().where("hash", "=", hash).executeTakeFirst();
-    return row && fromRow(row);
+  async byHash(hash: string): Promise<NamedToken | undefined> {
+    const row = await this.#db
+      .selectFrom("tokens")
+      .leftJoin("orgs", "orgs.id", "tokens.org")
+      .selectAll("tokens")
+      .select("orgs.name as org_name")
+      .where("hash", "=", hash)
+      .executeTakeFirst();
+    return row && { ...fromRow(row), orgName: row.org_name ?? undefined };
   }
 
   async get(id: string): Promise<Token | undefined> {
