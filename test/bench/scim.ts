@@ -73,7 +73,7 @@ function compared(ours: number, theirs: number, ratio: number): Compared {
 
 async function lookupAt(users: number): Promise<number> {
   await using server = await rollcall(users);
-  return lookup(server, users);
+  return await lookup(server, users);
 }
 
 async function createsAndPatches(server: Server, count: number): Promise<[number, number]> {
