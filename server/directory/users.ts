@@ -225,8 +225,7 @@ export async function takeName(tx: Tx, org: string, wanted: string, subject: str
 
 /** Takes the next number of a range; numbers are never given twice. */
 export async function takeId(tx: Tx, org: string, range: IdRange, subject: string): Promise<number> {
-  const next = ((await tx.users.highestId(org, range)) ?? range.first - 1) + 1;
-  if (next > range.last) refuse("exhausted", `the range ${range.first}..${range.last} has no free number left`);
-  await tx.users.takeId(org, next, subject);
-  return next;
+  const taken = await tx.users.takeId(org, range, subject);
+  if (taken > range.last) refuse("exhausted", `the range ${range.first}..${range.last} has no free number left`);
+  return taken;
 }

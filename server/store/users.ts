@@ -159,23 +159,17 @@ export class Users {
     await this.#db.deleteFrom("users").where("id", "=", id).execute();
   }
 
-  /** The highest number of a range that was ever given out. */
-  async highestId(org: string, range: { first: number; last: number }): Promise<number | undefined> {
+  /** Takes the number above the highest of a range that was ever given out; it may lie beyond the range. */
+  async takeId(org: string, range: { first: number; last: number }, subject: string): Promise<number> {
+    // Not max(): SQLite would walk the whole range for it.
+    const highest = sql<number>`(select number from ids where org = ${org} and number >= ${range.first}
+      and number <= ${range.last} order by number desc limit 1)`;
     const row = await this.#db
-      .selectFrom("ids")
-      .select("number")
-      .where("org", "=", org)
-      .where("number", ">=", range.first)
-      .where("number", "<=", range.last)
-      // Not max(): SQLite would walk the whole range for it.
-      .orderBy("number", "desc")
-      .limit(1)
-      .executeTakeFirst();
-    return row && Number(row.number);
-  }
-
-  async takeId(org: string, number: number, subject: string): Promise<void> {
-    await this.#db.insertInto("ids").values({ org, number, subject }).execute();
+      .insertInto("ids")
+      .values({ org, number: sql<number>`coalesce(${highest}, ${range.first - 1}) + 1`, subject })
+      .returning("number")
+      .executeTakeFirstOrThrow();
+    return Number(row.number);
   }
 
   /** Takes a POSIX name for ever; says whether it was free, which it is if it never was anybody's. */
