@@ -48,7 +48,7 @@ export async function createUser(
     const name = await takeName(tx, org, input.userName, id);
     const uid = parseUid(await takeId(tx, org, userIds, id)) as Uid;
     const user: User = { ...input, id, org, origin: show(actor), name, uid, createdAt: now, modifiedAt: now };
-    await tx.users.put(user);
+    await tx.users.add(user);
     await tx.users.addValues(id, values);
     // Nobody is in a group before they exist, so no cluster holds anything of them yet.
     return user;

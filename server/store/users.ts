@@ -101,6 +101,10 @@ export class Users {
     return { total: Number(counted.total), users: rows.map(fromRow) };
   }
 
+  async add(user: User): Promise<void> {
+    await this.#db.insertInto("users").values(toRow(user)).execute();
+  }
+
   async put(user: User): Promise<void> {
     const row = toRow(user);
     await this.#db
