@@ -20,7 +20,7 @@ export async function lockUser(ctx: Context, actor: Actor, org: string, handle: 
   checkText("the reason", reason, 500);
   return ctx.store.write(async (tx) => {
     const user = await findUser(tx, org, handle);
-    const [held] = await tx.locks.on(org, user);
+    const [held] = await tx.locks.on(org, user.id);
     if (held) refuse("conflict", `${quote(user.userName)} is locked already: ${held.reason}`);
     const { id: userId, userName, origin, externalId } = user;
     const now = ctx.now();
@@ -35,7 +35,7 @@ export async function lockUser(ctx: Context, actor: Actor, org: string, handle: 
 export async function unlockUser(ctx: Context, actor: Actor, org: string, handle: string): Promise<Lock[]> {
   return ctx.store.write(async (tx) => {
     const user = await userIfThere(tx, org, handle);
-    const locks = user ? await tx.locks.on(org, user) : await tx.locks.madeOn(org, handle);
+    const locks = user ? await tx.locks.on(org, user.id) : await tx.locks.madeOn(org, handle);
     if (locks.length === 0) refuse("not-found", `no lock holds ${quote(user?.userName ?? handle)}`);
     const touched: string[] = [];
     for (const lock of locks) {
@@ -53,7 +53,7 @@ export async function listLocks(ctx: Context, org: string, page: Page): Promise<
 
 /** Those of some users that a lock holds. */
 export async function lockedAmong(ctx: Context, org: string, ids: readonly string[]): Promise<Set<string>> {
-  return ctx.store.read((tx) => tx.users.locked(org, ids));
+  return ctx.store.read((tx) => tx.locks.among(org, ids));
 }
 
 async function userIfThere(tx: Tx, org: string, handle: string): Promise<User | undefined> {

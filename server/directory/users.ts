@@ -171,7 +171,7 @@ export async function portray(ctx: Context, org: string, handle: string): Promis
       if ((held.get(user.id) ?? []).length > 0) clusters.push(cluster.name);
     }
     const groups = (await tx.groups.of([user.id])).get(user.id) ?? [];
-    const locked = (await tx.users.locked(org, [user.id])).has(user.id);
+    const locked = (await tx.locks.among(org, [user.id])).has(user.id);
     return { user, groups, locked, keys: await tx.keys.of(user.id), clusters };
   });
 }

@@ -51,7 +51,7 @@ interface Person {
 async function load(tx: Tx, org: string, ids: readonly string[]): Promise<Map<string, Person>> {
   const users = [...(await tx.users.many(org, ids)).values()].filter(({ active }) => active);
   const active = users.map(({ id }) => id);
-  const locked = await tx.users.locked(org, active);
+  const locked = await tx.locks.among(org, active);
   const memberships = await tx.groups.of(active);
   const keys = await tx.keys.ofMany(active);
   return new Map(

@@ -6,7 +6,7 @@
 import type { Kysely, Selectable } from "kysely";
 import { fold } from "../../identity/fold.ts";
 import type { Schema } from "./schema.ts";
-import type { Page, User } from "./users.ts";
+import { type Page, slices } from "./users.ts";
 
 export interface Lock {
   readonly id: string;
@@ -19,9 +19,6 @@ export interface Lock {
   readonly createdAt: number;
 }
 
-/** What of a user a lock holds on to. */
-export type Handles = Pick<User, "id" | "userName" | "origin" | "externalId">;
-
 export class Locks {
   readonly #db: Kysely<Schema>;
 
@@ -30,23 +27,21 @@ export class Locks {
   }
 
   /** The locks that hold a user. */
-  async on(org: string, { id, userName, origin, externalId }: Handles): Promise<Lock[]> {
-    const rows = await this.#db
-      .selectFrom("locks")
-      .selectAll()
-      .where("org", "=", org)
-      .where((eb) =>
-        eb.or([
-          eb("user_id", "=", id),
-          eb("user_name_folded", "=", fold(userName)),
-          ...(externalId === undefined
-            ? []
-            : [eb.and([eb("origin", "=", origin), eb("external_id", "=", externalId)])]),
-        ]),
-      )
-      .orderBy("id")
-      .execute();
+  async on(org: string, userId: string): Promise<Lock[]> {
+    const rows = await this.#holds(org).selectAll("locks").where("users.id", "=", userId).orderBy("locks.id").execute();
     return rows.map(fromRow);
+  }
+
+  /** Those of some users whom a lock holds. */
+  async among(org: string, userIds: readonly string[]): Promise<Set<string>> {
+    const found = new Set<string>();
+    const any = await this.#db.selectFrom("locks").select("id").where("org", "=", org).limit(1).executeTakeFirst();
+    if (!any) return found;
+    for (const some of slices(userIds)) {
+      const rows = await this.#holds(org).select("users.id as id").distinct().where("users.id", "in", some).execute();
+      for (const { id } of rows) found.add(id);
+    }
+    return found;
   }
 
   /** The locks that were made on a userName or an id, whoever has it now. */
@@ -62,22 +57,9 @@ export class Locks {
   }
 
   /** Ids of the users whom a lock holds now: more than one where people share or took over a handle. */
-  async held({ org, userId, userName, origin, externalId }: Lock): Promise<string[]> {
-    const rows = await this.#db
-      .selectFrom("users")
-      .select("id")
-      .where("org", "=", org)
-      .where((eb) =>
-        eb.or([
-          eb("id", "=", userId),
-          eb("user_name_folded", "=", fold(userName)),
-          ...(externalId === undefined
-            ? []
-            : [eb.and([eb("origin", "=", origin), eb("external_id", "=", externalId)])]),
-        ]),
-      )
-      .execute();
-    return rows.map(({ id }) => id);
+  async held({ org, id }: Lock): Promise<string[]> {
+    const rows = await this.#holds(org).select("users.id as id").where("locks.id", "=", id).execute();
+    return rows.map((row) => row.id);
   }
 
   async list(org: string, { offset, limit }: Page): Promise<Lock[]> {
@@ -112,6 +94,24 @@ export class Locks {
 
   async remove(id: string): Promise<void> {
     await this.#db.deleteFrom("locks").where("id", "=", id).execute();
+  }
+
+  /** Users and the locks that hold them: what a lock holds on by is said here only. */
+  #holds(org: string) {
+    return this.#db
+      .selectFrom("users")
+      .innerJoin("locks", "locks.org", "users.org")
+      .where("users.org", "=", org)
+      .where((eb) =>
+        eb.or([
+          eb("locks.user_id", "=", eb.ref("users.id")),
+          eb("locks.user_name_folded", "=", eb.ref("users.user_name_folded")),
+          eb.and([
+            eb("locks.origin", "=", eb.ref("users.origin")),
+            eb("locks.external_id", "=", eb.ref("users.external_id")),
+          ]),
+        ]),
+      );
   }
 }
 

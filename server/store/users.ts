@@ -128,33 +128,6 @@ export class Users {
     }
   }
 
-  /** Those of some users that an admin locked: by id, by userName, or by what their provider calls them. */
-  async locked(org: string, ids: readonly string[]): Promise<Set<string>> {
-    const found = new Set<string>();
-    const lock = await this.#db.selectFrom("locks").select("id").where("org", "=", org).limit(1).executeTakeFirst();
-    if (!lock) return found;
-    for (const some of slices(ids)) {
-      const rows = await this.#all(org)
-        .innerJoin("locks", "locks.org", "users.org")
-        .select("users.id as id")
-        .distinct()
-        .where("users.id", "in", some)
-        .where((eb) =>
-          eb.or([
-            eb("locks.user_id", "=", eb.ref("users.id")),
-            eb("locks.user_name_folded", "=", eb.ref("users.user_name_folded")),
-            eb.and([
-              eb("locks.origin", "=", eb.ref("users.origin")),
-              eb("locks.external_id", "=", eb.ref("users.external_id")),
-            ]),
-          ]),
-        )
-        .execute();
-      for (const { id } of rows) found.add(id);
-    }
-    return found;
-  }
-
   /** Removes a user with its memberships and keys; its id and name stay taken. */
   async remove(id: string): Promise<void> {
     await this.removeValues(id);

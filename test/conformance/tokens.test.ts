@@ -171,7 +171,7 @@ async function people({ ctx }: ScimServer) {
   const held = async (id: string) => {
     return ctx.store.read(async (tx) => {
       const user = await tx.users.get(org, id);
-      return user !== undefined && (await tx.locks.on(org, user)).length > 0;
+      return user !== undefined && (await tx.locks.on(org, user.id)).length > 0;
     });
   };
   return { ctx, org, hire, lock, held };
