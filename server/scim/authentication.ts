@@ -8,6 +8,11 @@ import type { Context } from "../directory/context.ts";
 import { authenticate } from "../directory/tokens.ts";
 import type { Caller } from "./endpoint.ts";
 
+/** The secret of an Authorization header; undefined if it holds none that could be a token. */
+export function bearer(header: string | undefined): string | undefined {
+  return /^bearer +([A-Za-z0-9._~+/=-]{1,512}) *$/i.exec(header ?? "")?.[1];
+}
+
 /** The caller behind an Authorization header; undefined if it holds no live token. @throws Refusal `not-found`. */
 export async function identify(
   ctx: Context,
@@ -15,7 +20,7 @@ export async function identify(
   orgName: string,
   baseUrl: string,
 ): Promise<Caller | undefined> {
-  const secret = /^bearer +([A-Za-z0-9._~+/=-]{1,512}) *$/i.exec(header ?? "")?.[1];
+  const secret = bearer(header);
   const token = secret === undefined ? undefined : await authenticate(ctx, secret, "scim");
   if (!token) return undefined;
   const { org, name } = token;

@@ -8,6 +8,7 @@ import { orgId } from "../directory/clusters.ts";
 import type { Context } from "../directory/context.ts";
 import { type Standing, standingOf } from "../directory/snapshot.ts";
 import { authenticate } from "../directory/tokens.ts";
+import { bearer } from "./authentication.ts";
 
 /** A cluster that the caller may read, as it stood when the request came. */
 export interface Reader {
@@ -28,7 +29,7 @@ export async function identifyReader(
   place: Place,
   baseUrl: string,
 ): Promise<Reader | undefined> {
-  const secret = /^bearer +([A-Za-z0-9._~+/=-]{1,512}) *$/i.exec(header ?? "")?.[1];
+  const secret = bearer(header);
   const token = secret === undefined ? undefined : await authenticate(ctx, secret, "read");
   if (!token) return undefined;
   const cluster = await find(ctx, place);
