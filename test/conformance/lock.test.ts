@@ -3,6 +3,7 @@
 import { expect, test } from "vitest";
 import { orgId } from "../../server/directory/clusters.ts";
 import { lockUser, unlockUser } from "../../server/directory/locks.ts";
+import { createScimToken } from "../../server/directory/tokens.ts";
 import { type Json, scimServer } from "./scim-server.ts";
 
 const admin = { kind: "admin" } as const;
@@ -72,4 +73,32 @@ test.each<[what: string, body: Json]>([
     "urn:rollcall:params:scim:schemas:extension:posix:1.0:User"
   ] as Json;
   expect(posix.uidNumber).toBe(200_001);
+});
+
+test.each<[what: string, handle: Json]>([
+  ["userName", { userName: "Ada@X" }],
+  ["externalId", { externalId: "00u1" }],
+])("whoever takes over the %s that a lock holds on by is out at once", async (_, handle) => {
+  await using server = await scene();
+  const bob = await server.post("/Users", { userName: "bob@x", externalId: "00u2" });
+  await server.join(bob);
+  await lockUser(server.ctx, admin, server.org, "ada", "left the lab");
+  expect((await server.request("DELETE", `/Users/${server.ada}`)).status).toBe(204);
+  expect(await server.names()).toEqual(["bob"]);
+  const patched = await server.request("PATCH", `/Users/${bob}`, { Operations: [{ op: "replace", value: handle }] });
+  expect(patched.status).toBe(200);
+  expect(await server.names()).toEqual([]);
+});
+
+test("another connection's person of the same externalId is somebody else, and not locked", async () => {
+  await using server = await scene();
+  await lockUser(server.ctx, admin, server.org, "ada", "left the lab");
+  const { secret } = await createScimToken(server.ctx, "default", "entra");
+  const authorization = `Bearer ${secret}`;
+  const post = (path: string, body: Json) => server.request("POST", path, body, { authorization });
+  const { json } = await post("/Users", { userName: "eve@x", externalId: "00u1" });
+  const renamed = { Operations: [{ op: "replace", path: "displayName", value: "slurm-alumni" }] };
+  await server.request("PATCH", `/Groups/${server.group}`, renamed);
+  expect((await post("/Groups", { displayName: "slurm-users", members: [{ value: json.id }] })).status).toBe(201);
+  expect(await server.names()).toEqual(["eve"]);
 });

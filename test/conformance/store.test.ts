@@ -21,7 +21,7 @@ import { seed } from "../../server/directory/clusters.ts";
 import type { Context } from "../../server/directory/context.ts";
 import { createGroup, removeGroup, updateGroup } from "../../server/directory/groups.ts";
 import { addKey, removeKey } from "../../server/directory/keys.ts";
-import { createUser, removeUser, updateUser } from "../../server/directory/users.ts";
+import { createUser, removeUser, takeId, updateUser } from "../../server/directory/users.ts";
 import { everything } from "../../server/store/search.ts";
 import { openSqlite } from "../../server/store/sqlite.ts";
 
@@ -306,4 +306,13 @@ test("a snapshot is the state at its making, though it is first read later; the 
     await expect(before.read((tx) => tx.users.remove("x"))).rejects.toThrow("readonly");
   }
   expect(await names(ctx.store)).toEqual(["ada", "bob", "cyd"]);
+});
+
+test("a range that is used up refuses, and takes nothing beyond its end", async () => {
+  await using directory = await openDirectory();
+  const { ctx, org } = directory;
+  const take = (last: number) => ctx.store.write((tx) => takeId(tx, org, { first: 300_000, last }, "someone"));
+  expect([await take(300_001), await take(300_001)]).toEqual([300_000, 300_001]);
+  await expect(take(300_001)).rejects.toMatchObject({ reason: "exhausted" });
+  expect(await take(300_010)).toBe(300_002);
 });
