@@ -4,44 +4,34 @@
  */
 
 import { Readable } from "node:stream";
-import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from "fastify";
+import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from "fastify";
 import { quote, refuse } from "../../identity/refusal.ts";
 import type { Context } from "../directory/context.ts";
 import { Views } from "./cluster-cache.ts";
-import * as discovery from "./cluster-discovery.ts";
+import { clusterDiscovery } from "./cluster-discovery.ts";
 import { type ClusterEndpoint, clusterGroups, clusterUsers } from "./cluster-list.ts";
 import { type ClusterQuery, readClusterQuery } from "./cluster-query.ts";
 import { identifyReader, type Place, type Reader } from "./cluster-reader.ts";
-import { failure, failureOf } from "./errors.ts";
+import { failure } from "./errors.ts";
 import type { Doc } from "./json.ts";
-
-const mediaType = "application/scim+json";
+import { addDiscovery, answerFailures, mediaType, say } from "./reply.ts";
 
 /** The plugin; `baseUrl` is asked per request, since a test's port is known only once it listens. */
 export function clusterScim(ctx: Context, options: { readonly baseUrl: () => string }): FastifyPluginAsync {
   return async (app) => {
     await app.register(
       async (scope) => {
-        speakScim(scope);
+        answerFailures(scope);
         guard(scope, ctx, options.baseUrl);
         addResources(scope, ctx);
-        addDiscovery(scope);
+        addDiscovery(scope, clusterDiscovery, (request) => ({
+          base: readerOf(request).base,
+          filter: queryOf(request).filter,
+        }));
       },
       { prefix: "/scim/:org/:cluster/v2" },
     );
   };
-}
-
-function speakScim(scope: FastifyInstance): void {
-  scope.setErrorHandler((error, request, reply) => {
-    const { status, body, bug } = failureOf(error);
-    if (bug) request.log.error({ err: error }, "scim read failed");
-    return say(reply, status, body);
-  });
-  scope.setNotFoundHandler((_, reply) => {
-    const { status, body } = failure(404, "nothing answers here");
-    return say(reply, status, body);
-  });
 }
 
 function guard(scope: FastifyInstance, ctx: Context, baseUrl: () => string): void {
@@ -51,13 +41,11 @@ function guard(scope: FastifyInstance, ctx: Context, baseUrl: () => string): voi
     const reader = await identifyReader(ctx, request.headers.authorization, { org, cluster }, baseUrl());
     if (!reader) {
       reply.header("www-authenticate", 'Bearer realm="scim"');
-      const { status, body } = failure(401, "the request must carry Authorization: Bearer and a live read token");
-      return say(reply, status, body);
+      return say(reply, failure(401, "the request must carry Authorization: Bearer and a live read token"));
     }
     if (request.method !== "GET") {
       reply.header("allow", "GET");
-      const { status, body } = failure(405, "a cluster is only read here");
-      return say(reply, status, body);
+      return say(reply, failure(405, "a cluster is only read here"));
     }
     request.setDecorator("reader", reader);
   });
@@ -80,22 +68,9 @@ function addResources(scope: FastifyInstance, ctx: Context): void {
   });
   scope.get<OfOne>("/:type/:id", { exposeHeadRoute: false }, async (request, reply) => {
     const { type, id } = request.params;
-    return say(reply, 200, await endpointOf(type).get(readerOf(request), queryOf(request), id));
+    const body = await endpointOf(type).get(readerOf(request), queryOf(request), id);
+    return say(reply, { status: 200, body });
   });
-}
-
-function addDiscovery(scope: FastifyInstance): void {
-  const answer = (path: string, render: (base: string, name: string) => Doc): void => {
-    scope.get<{ Params: { name?: string } }>(path, { exposeHeadRoute: false }, async (request, reply) => {
-      if (queryOf(request).filter !== undefined) refuse("forbidden", "discovery cannot be filtered");
-      return say(reply, 200, render(readerOf(request).base, request.params.name ?? ""));
-    });
-  };
-  answer("/ServiceProviderConfig", discovery.clusterConfig);
-  answer("/ResourceTypes", discovery.clusterResourceTypes);
-  answer("/ResourceTypes/:name", discovery.clusterResourceType);
-  answer("/Schemas", discovery.clusterSchemas);
-  answer("/Schemas/:name", discovery.clusterSchema);
 }
 
 function readerOf(request: FastifyRequest): Reader {
@@ -104,8 +79,4 @@ function readerOf(request: FastifyRequest): Reader {
 
 function queryOf({ query }: FastifyRequest): ClusterQuery {
   return readClusterQuery(query as Doc);
-}
-
-function say(reply: FastifyReply, status: number, body: Doc): FastifyReply {
-  return reply.code(status).type(mediaType).send(JSON.stringify(body));
 }

@@ -9,9 +9,7 @@ import { groupType, type ResourceType, type Schema, userType } from "./schema.ts
 import { limits } from "./walks.ts";
 import { wordingOf } from "./wording.ts";
 
-const types: readonly ResourceType[] = [userType, groupType];
-
-export function serviceProviderConfig(base: string): Doc {
+function serviceProviderConfig(base: string): Doc {
   return {
     schemas: ["urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"],
     patch: { supported: true },
@@ -47,36 +45,41 @@ export function serviceProviderConfig(base: string): Doc {
   };
 }
 
-export function resourceTypes(base: string): Doc {
-  return listResponse(
-    types.map((type) => renderType(type, base)),
-    types.length,
-    1,
-  );
+/** Paths, and what stands there: given the URL of the endpoint, and the `:name` in the path. It may throw `not-found`. */
+export type Discovery = ReadonlyMap<string, (base: string, name: string) => Doc>;
+
+/** What an endpoint that serves these types says of itself. */
+export function discoveryOf(types: readonly ResourceType[], config: (base: string) => Doc): Discovery {
+  const schemas = types.flatMap(({ core, extensions }) => [core, ...extensions]);
+  return new Map([
+    ["/ServiceProviderConfig", config],
+    ["/ResourceTypes", (base: string) => whole(types.map((type) => renderType(type, base)))],
+    [
+      "/ResourceTypes/:name",
+      (base: string, name: string) => {
+        const type = types.find((candidate) => candidate.name === name);
+        return type ? renderType(type, base) : refuse("not-found", `no resource type ${quote(name)}`);
+      },
+    ],
+    ["/Schemas", (base: string) => whole(schemas.map((schema) => renderSchema(schema, base)))],
+    [
+      "/Schemas/:name",
+      (base: string, urn: string) => {
+        const schema = schemas.find(({ id }) => id === urn);
+        return schema ? renderSchema(schema, base) : refuse("not-found", `no schema ${quote(urn)}`);
+      },
+    ],
+  ]);
 }
 
-/** @throws Refusal `not-found`. */
-export function resourceType(name: string, base: string): Doc {
-  const type = types.find((candidate) => candidate.name === name);
-  return type ? renderType(type, base) : refuse("not-found", `no resource type ${quote(name)}`);
+/** What an org's directory says of itself. */
+export const directoryDiscovery = discoveryOf([userType, groupType], serviceProviderConfig);
+
+function whole(all: readonly Doc[]): Doc {
+  return listResponse(all, all.length, 1);
 }
 
-export function schemas(base: string): Doc {
-  const all = types.flatMap(({ core, extensions }) => [core, ...extensions]);
-  return listResponse(
-    all.map((schema) => renderSchema(schema, base)),
-    all.length,
-    1,
-  );
-}
-
-/** @throws Refusal `not-found`. */
-export function schema(urn: string, base: string): Doc {
-  const found = types.flatMap(({ core, extensions }) => [core, ...extensions]).find(({ id }) => id === urn);
-  return found ? renderSchema(found, base) : refuse("not-found", `no schema ${quote(urn)}`);
-}
-
-export function renderType({ name, endpoint, core, extensions }: ResourceType, base: string): Doc {
+function renderType({ name, endpoint, core, extensions }: ResourceType, base: string): Doc {
   return {
     schemas: ["urn:ietf:params:scim:schemas:core:2.0:ResourceType"],
     id: name,
@@ -89,7 +92,7 @@ export function renderType({ name, endpoint, core, extensions }: ResourceType, b
   };
 }
 
-export function renderSchema(schema: Schema, base: string): Doc {
+function renderSchema(schema: Schema, base: string): Doc {
   return {
     schemas: ["urn:ietf:params:scim:schemas:core:2.0:Schema"],
     id: schema.id,

@@ -3,16 +3,16 @@
  * calls an endpoint, and turns whatever was thrown into SCIM's error form. What it does not know is 404, in that form.
  */
 
-import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from "fastify";
+import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from "fastify";
 import { quote, refuse } from "../../identity/refusal.ts";
 import { show } from "../directory/actor.ts";
 import type { Context } from "../directory/context.ts";
 import { identify } from "./authentication.ts";
 import { bulk } from "./bulk.ts";
 import { clusterScim } from "./cluster-routes.ts";
-import * as discovery from "./discovery.ts";
-import type { Answer, Call, Caller, Endpoint } from "./endpoint.ts";
-import { failure, failureOf } from "./errors.ts";
+import { directoryDiscovery } from "./discovery.ts";
+import type { Call, Caller, Endpoint } from "./endpoint.ts";
+import { failure } from "./errors.ts";
 import { groupEndpoint } from "./group-endpoint.ts";
 import { asObject, type Doc, largestBody, parseJson } from "./json.ts";
 import { list } from "./listing.ts";
@@ -20,12 +20,11 @@ import { locationOf } from "./meta.ts";
 import { ifMatch, isHeld } from "./precondition.ts";
 import { type Question, readQuery, readSearch } from "./question.ts";
 import { type Limit, limitRate } from "./rate.ts";
+import { addDiscovery, answerFailures, mediaType, say } from "./reply.ts";
 import { rootOf } from "./root.ts";
 import { groupType, type ResourceType, userType } from "./schema.ts";
 import { userEndpoint } from "./user-endpoint.ts";
 import { Walks } from "./walks.ts";
-
-const mediaType = "application/scim+json";
 
 interface Resource extends Endpoint {
   readonly type: ResourceType;
@@ -55,7 +54,11 @@ export function scim(ctx: Context, options: ScimOptions): FastifyPluginAsync {
         addLists(scope, ctx, walks);
         addResources(scope, ctx);
         addBulk(scope, ctx);
-        addDiscovery(scope, ctx);
+        addDiscovery(scope, directoryDiscovery, (request) => {
+          const { base, query } = callOf(ctx, request);
+          return { base, filter: query.filter };
+        });
+        scope.all("/Me", async (_, reply) => say(reply, failure(501, "a token is no person: /Me is not offered")));
       },
       { prefix: "/scim/:org/v2" },
     );
@@ -70,14 +73,7 @@ function speakScim(scope: FastifyInstance): void {
     { parseAs: "buffer", bodyLimit: largestBody },
     async (_: FastifyRequest, body: Buffer) => (body.length === 0 ? undefined : parseJson(body)),
   );
-  scope.setErrorHandler((error, request, reply) => {
-    const { status, body, bug } = failureOf(error);
-    if (bug) request.log.error({ err: error }, "scim request failed");
-    return say(reply, { status, body });
-  });
-  scope.setNotFoundHandler((request, reply) => {
-    return say(reply, failure(404, `nothing answers ${request.method} here`));
-  });
+  answerFailures(scope);
 }
 
 function guard(scope: FastifyInstance, ctx: Context, baseUrl: () => string, limit: Limit): void {
@@ -152,21 +148,6 @@ function addBulk(scope: FastifyInstance, ctx: Context): void {
   });
 }
 
-function addDiscovery(scope: FastifyInstance, ctx: Context): void {
-  const answer = (path: string, render: (base: string, name: string) => Doc): void => {
-    scope.get<{ Params: { name?: string } }>(path, async (request, reply) => {
-      if (callOf(ctx, request).query.filter !== undefined) refuse("forbidden", "discovery cannot be filtered");
-      return say(reply, { status: 200, body: render(callerOf(request).base, request.params.name ?? "") });
-    });
-  };
-  answer("/ServiceProviderConfig", (base) => discovery.serviceProviderConfig(base));
-  answer("/ResourceTypes", (base) => discovery.resourceTypes(base));
-  answer("/ResourceTypes/:name", (base, name) => discovery.resourceType(name, base));
-  answer("/Schemas", (base) => discovery.schemas(base));
-  answer("/Schemas/:name", (base, name) => discovery.schema(name, base));
-  scope.all("/Me", async (_, reply) => say(reply, failure(501, "a token is no person: /Me is not offered")));
-}
-
 function endpointOf({ params: { type } }: FastifyRequest<OfType>): Endpoint {
   return resourceOf(type);
 }
@@ -198,12 +179,4 @@ function connectionOf({ org, actor }: Caller): string {
 
 function bodyOf({ body }: FastifyRequest): Doc {
   return asObject(body, "the body");
-}
-
-function say(reply: FastifyReply, { status, location, version, body }: Answer): FastifyReply {
-  reply.code(status);
-  if (version !== undefined) reply.header("etag", version);
-  if (location !== undefined) reply.header("location", location);
-  if (!body) return reply.send();
-  return reply.type(mediaType).send(JSON.stringify(body));
 }
