@@ -6,6 +6,7 @@
 
 import { quote } from "../../identity/refusal.ts";
 import { refuseAs } from "./errors.ts";
+import { isWhole } from "./page.ts";
 
 export const walkPage = 1000;
 
@@ -36,5 +37,5 @@ export function parseWant(startIndex?: string, count?: string, cursor?: string):
 
 function whole(text: string | undefined, otherwise: () => never): number | undefined {
   if (text === undefined || text === "") return undefined;
-  return /^[+-]?[0-9]{1,15}$/.test(text) ? Number(text) : otherwise();
+  return isWhole(text) ? Number(text) : otherwise();
 }

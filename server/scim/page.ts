@@ -56,6 +56,7 @@ function whole(name: string, text: string | undefined): number | undefined {
   return isWhole(text) ? Number(text) : refuseAs("invalidValue", `${name} ${quote(text)} is not a whole number`);
 }
 
-function isWhole(text: string): boolean {
+/** Of digits, with a sign perhaps. */
+export function isWhole(text: string): boolean {
   return /^[+-]?[0-9]{1,15}$/.test(text);
 }

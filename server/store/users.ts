@@ -5,7 +5,7 @@ import { fold } from "../../identity/fold.ts";
 import type { Uid } from "../../identity/id.ts";
 import type { Name } from "../../identity/name.ts";
 import type { Schema } from "./schema.ts";
-import { everything, type Search, userCondition, userOrder } from "./search.ts";
+import { type Search, userCondition, userOrder } from "./search.ts";
 
 /** A person of an org, as the directory keeps them. */
 export interface User {
@@ -69,7 +69,7 @@ export class Users {
   async list(
     org: string,
     origin: string | undefined,
-    { where, order }: Search = everything,
+    { where, order }: Search,
     { offset, limit }: Page,
   ): Promise<{ total: number; users: User[] }> {
     const all = this.#all(org)

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { createCluster, orgId } from "../../server/directory/clusters.ts";
 import { addKey } from "../../server/directory/keys.ts";
 import { createReadToken } from "../../server/directory/tokens.ts";
-import { type Answer, type Json, type ScimServer, scimServer } from "./scim-server.ts";
+import { type Answer, expectError, type Json, made, type ScimServer, scimServer } from "./scim-server.ts";
 
 const posixUser = "urn:rollcall:params:scim:schemas:extension:posix:1.0:User";
 const posixGroup = "urn:rollcall:params:scim:schemas:extension:posix:1.0:Group";
@@ -37,12 +37,6 @@ async function clusterOf(server: ScimServer, ...names: readonly string[]): Promi
   };
 }
 
-async function made(server: ScimServer, path: string, body: Json): Promise<string> {
-  const { status, json, text } = await server.request("POST", path, body);
-  expect(status, text).toBe(201);
-  return json.id as string;
-}
-
 async function setActive({ server, ids }: Cluster, name: string, active: boolean): Promise<void> {
   const Operations = [{ op: "replace", path: "active", value: active }];
   const schemas = ["urn:ietf:params:scim:api:messages:2.0:PatchOp"];
@@ -61,12 +55,6 @@ function names(answer: Answer): string[] {
 
 function part(resource: Json | undefined, name: string): Json {
   return (resource?.[name] ?? {}) as Json;
-}
-
-function expectError(answer: Answer, status: number, scimType?: string): void {
-  expect([answer.status, answer.json.scimType], answer.text).toEqual([status, scimType]);
-  expect(answer.headers.get("content-type")).toContain("application/scim+json");
-  expect(answer.json).toMatchObject({ status: String(status), detail: expect.stringMatching(/./) });
 }
 
 /**

@@ -1,13 +1,7 @@
 /** Groups in groups: what the outer one grants, everybody within has, on every node, for as long as they are within. */
 
 import { expect, test } from "vitest";
-import { type Json, type ScimServer, scimServer } from "./scim-server.ts";
-
-async function made(server: ScimServer, path: string, body: Json): Promise<string> {
-  const { status, json, text } = await server.request("POST", path, body);
-  expect(status, text).toBe(201);
-  return json.id as string;
-}
+import { type Json, made, type ScimServer, scimServer } from "./scim-server.ts";
 
 async function patch(server: ScimServer, group: string, ...Operations: Json[]): Promise<number> {
   return (await server.request("PATCH", `/Groups/${group}`, { Operations })).status;

@@ -3,26 +3,9 @@
 import { describe, expect, test } from "vitest";
 import { createScimToken } from "../../server/directory/tokens.ts";
 import { limits } from "../../server/scim/walks.ts";
-import { type Answer, type Json, type ScimServer, scimServer } from "./scim-server.ts";
+import { type Answer, expectError, type Json, made, type ScimServer, scimServer } from "./scim-server.ts";
 
 const enterprise = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
-
-async function made(server: ScimServer, path: string, body: Json): Promise<string> {
-  const { status, json, text } = await server.request("POST", path, body);
-  expect(status, text).toBe(201);
-  return json.id as string;
-}
-
-function expectError(answer: Answer, status: number, scimType?: string): void {
-  expect(answer.status, answer.text).toBe(status);
-  expect(answer.headers.get("content-type")).toContain("application/scim+json");
-  expect(answer.json).toMatchObject({
-    schemas: ["urn:ietf:params:scim:api:messages:2.0:Error"],
-    status: String(status),
-    detail: expect.stringMatching(/./),
-  });
-  expect(answer.json.scimType).toBe(scimType);
-}
 
 function patch(...Operations: Json[]): Json {
   return { schemas: ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], Operations };

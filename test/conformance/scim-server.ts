@@ -6,6 +6,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fastify } from "fastify";
+import { expect } from "vitest";
 import { print } from "../../identity/resource.ts";
 import { roles } from "../../identity/scope.ts";
 import { getCluster, orgId, seed } from "../../server/directory/clusters.ts";
@@ -130,4 +131,23 @@ function parsed(text: string): Json {
   } catch {
     return {};
   }
+}
+
+/** Makes something by SCIM, and gives back its id. */
+export async function made(server: ScimServer, path: string, body: Json): Promise<string> {
+  const { status, json, text } = await server.request("POST", path, body);
+  expect(status, text).toBe(201);
+  return json.id as string;
+}
+
+/** Expects an answer in SCIM's error form (RFC 7644, section 3.12). */
+export function expectError(answer: Answer, status: number, scimType?: string): void {
+  expect(answer.status, answer.text).toBe(status);
+  expect(answer.headers.get("content-type")).toContain("application/scim+json");
+  expect(answer.json).toMatchObject({
+    schemas: ["urn:ietf:params:scim:api:messages:2.0:Error"],
+    status: String(status),
+    detail: expect.stringMatching(/./),
+  });
+  expect(answer.json.scimType).toBe(scimType);
 }

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { orgId } from "../../server/directory/clusters.ts";
 import { createScimToken, revokeScimToken } from "../../server/directory/tokens.ts";
 import { createUser } from "../../server/directory/users.ts";
-import { type Answer, type Json, type ScimServer, scimServer } from "./scim-server.ts";
+import { expectError, type Json, made, type ScimServer, scimServer } from "./scim-server.ts";
 
 const core = "urn:ietf:params:scim:schemas:core:2.0:User";
 const enterprise = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
@@ -33,12 +33,6 @@ function patch(...Operations: Json[]): Json {
   return { schemas: [patchOp], Operations };
 }
 
-async function made(server: ScimServer, path: string, body: Json): Promise<string> {
-  const { status, json, text } = await server.request("POST", path, body);
-  expect(status, text).toBe(201);
-  return json.id as string;
-}
-
 /** The log's lines that name a person's login. */
 async function logins(server: ScimServer): Promise<string[]> {
   const lines = await server.resources();
@@ -48,17 +42,6 @@ async function logins(server: ScimServer): Promise<string[]> {
 async function members(server: ScimServer, id: string): Promise<string[]> {
   const { json } = await server.request("GET", `/Groups/${id}`);
   return (json.members as Json[]).map(({ value }) => value as string).sort();
-}
-
-function expectError(answer: Answer, status: number, scimType?: string): void {
-  expect(answer.status, answer.text).toBe(status);
-  expect(answer.headers.get("content-type")).toContain("application/scim+json");
-  expect(answer.json).toMatchObject({
-    schemas: ["urn:ietf:params:scim:api:messages:2.0:Error"],
-    status: String(status),
-    detail: expect.stringMatching(/./),
-  });
-  expect(answer.json.scimType).toBe(scimType);
 }
 
 describe("Okta", () => {
