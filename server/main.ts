@@ -1,6 +1,6 @@
 /** rollcall-server: wires the control plane together, says where it is, and stops cleanly when it is told to. */
 
-import { randomBytes, randomUUID } from "node:crypto";
+import { randomBytes, randomUUIDv7 } from "node:crypto";
 import { access, mkdir } from "node:fs/promises";
 import { hostname, networkInterfaces } from "node:os";
 import { join } from "node:path";
@@ -40,7 +40,7 @@ async function main(options: Options): Promise<void> {
   process.umask(0o077);
   await mkdir(options.data, { recursive: true, mode: 0o700 });
   await using store = await openSqlite(join(options.data, "rollcall.db"), now);
-  const ctx: Context = { store, now, newId: randomUUID, newSecret: () => randomBytes(32).toString("base64url") };
+  const ctx: Context = { store, now, newId: randomUUIDv7, newSecret: () => randomBytes(32).toString("base64url") };
   await seed(ctx);
   await ensureAdminToken(ctx, join(options.data, "admin-token"));
   const authority = await openAuthority(options.data, { now });

@@ -4,6 +4,7 @@ import { type Kysely, type Selectable, sql } from "kysely";
 import { fold } from "../../identity/fold.ts";
 import type { Uid } from "../../identity/id.ts";
 import type { Name } from "../../identity/name.ts";
+import { insertRows } from "./insert.ts";
 import type { Schema } from "./schema.ts";
 import { type Search, userCondition, userOrder } from "./search.ts";
 
@@ -102,7 +103,7 @@ export class Users {
   }
 
   async add(user: User): Promise<void> {
-    await this.#db.insertInto("users").values(toRow(user)).execute();
+    await insertRows(this.#db, "users", [toRow(user)]);
   }
 
   async put(user: User): Promise<void> {
@@ -121,10 +122,11 @@ export class Users {
   /** What a user can be searched by, who had nothing so far. */
   async addValues(id: string, values: readonly SearchValue[]): Promise<void> {
     for (const some of slices(values)) {
-      await this.#db
-        .insertInto("user_values")
-        .values(some.map((value) => ({ user_id: id, ...value })))
-        .execute();
+      await insertRows(
+        this.#db,
+        "user_values",
+        some.map((value) => ({ user_id: id, ...value })),
+      );
     }
   }
 

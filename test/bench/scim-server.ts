@@ -3,7 +3,7 @@
  * users in it from the start. Prints its port and token.
  */
 
-import { randomBytes, randomUUID } from "node:crypto";
+import { randomBytes, randomUUIDv7 } from "node:crypto";
 import { mkdtempDisposable } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -26,7 +26,7 @@ await using store = await openSqlite(join(folder.path, "rollcall.db"), Date.now)
 const ctx: Context = {
   store,
   now: Date.now,
-  newId: randomUUID,
+  newId: randomUUIDv7,
   newSecret: () => randomBytes(32).toString("base64url"),
 };
 await seed(ctx);

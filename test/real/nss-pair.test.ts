@@ -185,14 +185,14 @@ async function ask(
     "inject=openat:delay_enter=4000",
   ];
   const script = `
-    end=$((SECONDS + $1)); shift
+    seconds=$1; end=$((SECONDS + seconds)); shift
     mapfile -t questions
     while :; do
       for question in "\${questions[@]}"; do
         read -r database key <<<"$question"
         text=$("$@" getent -s cache "$database" "$key" 2>/dev/null)
         printf '%s\\t%s\\t%s\\t%s\\n' "$database" "$key" "$?" "$text"
-        [ "$end" = 0 ] || [ $SECONDS -lt "$end" ] || exit 0
+        [ "$seconds" = 0 ] || [ $SECONDS -lt "$end" ] || exit 0
       done
       [ $SECONDS -lt "$end" ] || exit 0
     done`;
