@@ -31,7 +31,7 @@ function printCluster({ cluster, org, rules, nodes }: ClusterView): Cluster {
     revision,
     epoch,
     nodes,
-    rules: rules.map(({ group, grant }) => ({ group, grant })),
+    rules: rules.map(({ group, grant }) => ({ group, grant: grant.kind })),
     createdAt: printTime(cluster.createdAt),
   });
 }

@@ -17,7 +17,7 @@ export interface ClusterView {
 }
 
 /** What every new cluster starts with. */
-const firstRules: readonly Rule[] = [{ group: "slurm-users", grant: "login" }];
+const firstRules: readonly Rule[] = [{ group: "slurm-users", grant: { kind: "login" } }];
 
 /** Makes the org `default` with the cluster `default`, unless they are there. */
 export async function seed(ctx: Context): Promise<void> {
@@ -87,12 +87,12 @@ export function isLabel(text: string): boolean {
 async function addCluster(tx: Tx, ctx: Context, org: string, name: string): Promise<Cluster> {
   const epoch = { seq: 1n, id: ctx.newId().replaceAll("-", "") };
   const head = emptyHeads(epoch, nothing, 0n);
-  const cluster: Cluster = { id: ctx.newId(), org, name, createdAt: ctx.now(), head };
-  await tx.clusters.add(cluster);
-  for (const rule of firstRules) await tx.clusters.addRule(cluster.id, rule);
+  const cluster = { id: ctx.newId(), org, name, createdAt: ctx.now() };
+  await tx.clusters.add({ ...cluster, head });
+  for (const rule of firstRules) await tx.clusters.putRule(cluster.id, rule);
   // Revision 1 holds nothing: from it on, "this node holds what it should" has a meaning, even of an empty directory.
   await tx.log.append(cluster.id, [], "cluster created", ctx.now());
-  return { ...cluster, head: emptyHeads(epoch, nothing, 1n) };
+  return clusterByName(tx, name);
 }
 
 async function view(tx: Tx, cluster: Cluster): Promise<ClusterView> {

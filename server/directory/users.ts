@@ -47,7 +47,8 @@ export async function createUser(
     const now = ctx.now();
     const name = await takeName(tx, org, input.userName, id);
     const uid = parseUid(await takeId(tx, org, userIds, id)) as Uid;
-    const user: User = { ...input, id, org, origin: show(actor), name, uid, createdAt: now, modifiedAt: now };
+    const given = { name, uid, gid: undefined, home: undefined, shell: undefined };
+    const user: User = { ...input, ...given, id, org, origin: show(actor), createdAt: now, modifiedAt: now };
     await tx.users.add(user);
     await tx.users.addValues(id, values);
     // Nobody is in a group before they exist, so no cluster holds anything of them yet.

@@ -21,7 +21,7 @@ export interface Access {
 }
 
 export function accessOf(rules: readonly Rule[]): Access {
-  return { login: new Set(rules.filter(({ grant }) => grant === "login").map(({ group }) => fold(group))) };
+  return { login: new Set(rules.filter(({ grant }) => grant.kind === "login").map(({ group }) => fold(group))) };
 }
 
 /** Whether a rule of the cluster names a group. */

@@ -3,9 +3,11 @@
 import type { Kysely, Selectable } from "kysely";
 import type { Digest } from "../../identity/digest.ts";
 import { fold } from "../../identity/fold.ts";
+import type { Grant } from "../../identity/grant.ts";
 import type { Position } from "../../identity/position.ts";
 import type { Role } from "../../identity/scope.ts";
 import type { Schema } from "./schema.ts";
+import { type ClusterSettings, clusterSettings, type OrgSettings, orgSettings } from "./settings.ts";
 import type { Page } from "./users.ts";
 
 export interface Org {
@@ -20,12 +22,15 @@ export interface Cluster {
   readonly createdAt: number;
   /** Where the nodes of each role should be: the head of the log. */
   readonly head: Readonly<Record<Role, Position>>;
+  readonly settings: ClusterSettings;
+  /** How many people its nodes know. */
+  readonly people: number;
 }
 
 /** What a group grants in a cluster; the group is known by its display name, and need not exist yet. */
 export interface Rule {
   readonly group: string;
-  readonly grant: "login";
+  readonly grant: Grant;
 }
 
 export class Clusters {
@@ -49,6 +54,25 @@ export class Clusters {
   async orgName(id: string): Promise<string> {
     const row = await this.#db.selectFrom("orgs").select("name").where("id", "=", id).executeTakeFirstOrThrow();
     return row.name;
+  }
+
+  async orgSettings(id: string): Promise<OrgSettings> {
+    const row = await this.#db.selectFrom("orgs").select("settings").where("id", "=", id).executeTakeFirstOrThrow();
+    return orgSettings(row.settings);
+  }
+
+  /** Sets some settings of an org; the others stay as they were set, or at their defaults. */
+  async putOrgSettings(id: string, set: Partial<OrgSettings>): Promise<void> {
+    const row = await this.#db.selectFrom("orgs").select("settings").where("id", "=", id).executeTakeFirstOrThrow();
+    const settings = JSON.stringify({ ...(JSON.parse(row.settings) as object), ...set });
+    await this.#db.updateTable("orgs").set({ settings }).where("id", "=", id).execute();
+  }
+
+  /** As {@link putOrgSettings}, for a cluster. */
+  async putSettings(id: string, set: Partial<ClusterSettings>): Promise<void> {
+    const row = await this.#db.selectFrom("clusters").select("settings").where("id", "=", id).executeTakeFirstOrThrow();
+    const settings = JSON.stringify({ ...(JSON.parse(row.settings) as object), ...set });
+    await this.#db.updateTable("clusters").set({ settings }).where("id", "=", id).execute();
   }
 
   async byName(name: string): Promise<Cluster | undefined> {
@@ -77,7 +101,7 @@ export class Clusters {
     return rows.map(fromRow);
   }
 
-  async add(cluster: Cluster): Promise<void> {
+  async add(cluster: Omit<Cluster, "settings" | "people">): Promise<void> {
     const { id, org, name, createdAt, head } = cluster;
     const { epoch, revision } = head.login;
     await this.#db
@@ -97,22 +121,48 @@ export class Clusters {
       .execute();
   }
 
+  /** A cluster's rules by group, then by what they grant. */
   async rules(cluster: string): Promise<Rule[]> {
     const rows = await this.#db
-      .selectFrom("rules")
+      .selectFrom("access_rules")
       .selectAll()
       .where("cluster", "=", cluster)
       .orderBy("group_folded")
+      .orderBy("kind")
+      .orderBy("target")
       .execute();
-    return rows.map(({ group_name, grants }) => ({ group: group_name, grant: grants as Rule["grant"] }));
+    return rows.map(({ group_name, details }) => ({ group: group_name, grant: JSON.parse(details) as Grant }));
   }
 
-  async addRule(cluster: string, { group, grant }: Rule): Promise<void> {
+  /** Adds a rule, or replaces the one that grants the same group the same. */
+  async putRule(cluster: string, { group, grant }: Rule): Promise<void> {
+    const details = JSON.stringify(grant);
     await this.#db
-      .insertInto("rules")
-      .values({ cluster, group_folded: fold(group), group_name: group, grants: grant })
+      .insertInto("access_rules")
+      .values({ cluster, group_name: group, details, ...placeOf(group, grant) })
+      .onConflict((oc) =>
+        oc.columns(["cluster", "group_folded", "kind", "target"]).doUpdateSet({ group_name: group, details }),
+      )
       .execute();
   }
+
+  /** Says whether there was such a rule. */
+  async removeRule(cluster: string, { group, grant }: Rule): Promise<boolean> {
+    const { group_folded, kind, target } = placeOf(group, grant);
+    const result = await this.#db
+      .deleteFrom("access_rules")
+      .where("cluster", "=", cluster)
+      .where("group_folded", "=", group_folded)
+      .where("kind", "=", kind)
+      .where("target", "=", target)
+      .executeTakeFirst();
+    return result.numDeletedRows === 1n;
+  }
+}
+
+/** What makes a rule the same rule: a group grants each thing once, and each account once. */
+function placeOf(group: string, grant: Grant) {
+  return { group_folded: fold(group), kind: grant.kind, target: grant.kind === "account" ? grant.account : "" };
 }
 
 /** The head positions of each role, of a row that has the columns of one. */
@@ -132,5 +182,13 @@ export function heads(
 }
 
 function fromRow(row: Selectable<Schema["clusters"]>): Cluster {
-  return { id: row.id, org: row.org, name: row.name, createdAt: Number(row.created_at), head: heads(row) };
+  return {
+    id: row.id,
+    org: row.org,
+    name: row.name,
+    createdAt: Number(row.created_at),
+    head: heads(row),
+    settings: clusterSettings(row.settings),
+    people: Number(row.people),
+  };
 }

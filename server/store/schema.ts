@@ -6,9 +6,22 @@
 import type { Generated } from "kysely";
 
 export interface Schema {
-  orgs: { id: string; name: string; created_at: number };
+  orgs: {
+    id: string;
+    name: string;
+    created_at: number;
+    /** JSON: what an operator set of `OrgSettings`. */
+    settings: Generated<string>;
+  };
   /** One row per id number that was ever given out: a tombstone for ever. */
-  ids: { org: string; number: number; subject: string };
+  ids: {
+    org: string;
+    number: number;
+    /** Whose it is: the id of a user or a group; of an adopted estate's other accounts, `estate:` and their name. */
+    subject: string;
+    /** Whether it was adopted from an estate or stated by a provider, not taken as the next of a range. */
+    adopted: Generated<number>;
+  };
   /** One row per POSIX name that was ever given out. */
   names: { org: string; name: string; subject: string };
   users: {
@@ -25,6 +38,11 @@ export interface Schema {
     attributes: string;
     name: string;
     uid: number;
+    /** Primary group; null: the private one, whose number is the uid. */
+    gid: number | null;
+    /** Home directory and login shell of their own; null: by the templates of cluster and org. */
+    home: string | null;
+    shell: string | null;
     created_at: number;
     modified_at: number;
   };
@@ -81,6 +99,8 @@ export interface Schema {
     comment: string;
     sha256: string;
     created_at: number;
+    /** From when on the key opens nothing; null: never. */
+    expires_at: number | null;
   };
   clusters: {
     id: string;
@@ -93,8 +113,50 @@ export interface Schema {
     digest_compute: string;
     digest_controller: string;
     created_at: number;
+    /** JSON: what an operator set of `ClusterSettings`. */
+    settings: Generated<string>;
+    /** How many people its resources hold. */
+    people: Generated<number>;
   };
-  rules: { cluster: string; group_folded: string; group_name: string; grants: string };
+  /** What groups grant: one row per cluster, group, kind of grant and, of an `account`, the account's name. */
+  access_rules: {
+    cluster: string;
+    group_folded: string;
+    group_name: string;
+    kind: string;
+    /** The account's name; empty for every other kind. */
+    target: string;
+    /** JSON: the grant. */
+    details: string;
+  };
+  /** One row per person whose access the guard let go, to be counted: pruned when it is older than any window. */
+  departures: { cluster: string; at: number; owner: string };
+  /** Removals that wait for an operator, as one decision. */
+  holds: {
+    id: string;
+    cluster: string;
+    /** `pending` or `rejected`; a hold that is empty is gone. */
+    state: string;
+    reason: string;
+    created_at: number;
+    decided_at: number | null;
+  };
+  /** Resources that a hold keeps on the nodes, though the directory no longer grants them. */
+  held: { cluster: string; key: string; owner: string; hold: string; cause: string; at: number };
+  /** Append-only; each row's hash covers the one before it. */
+  audit: {
+    org: string;
+    seq: number;
+    at: number;
+    actor: string;
+    cause: string;
+    action: string;
+    subject: string;
+    /** JSON; null: there was nothing. */
+    before: string | null;
+    after: string | null;
+    hash: string;
+  };
   /** What every node of a cluster together should hold now: the projection, as it was last appended to the log. */
   resources: { cluster: string; key: string; owner: string; line: string };
   revisions: {
@@ -255,4 +317,40 @@ export const migrations: readonly (readonly string[])[] = [
   ],
   // What a resource was at a revision: asked of the keys that changed since, when a walk outlives the process it began in.
   [`create index log_by_key on log (cluster, key, revision)`],
+  [
+    `alter table orgs add column settings text not null default '{}'`,
+    `alter table ids add column adopted integer not null default 0`,
+    `create index ids_given on ids (org, adopted, number)`,
+    `alter table users add column gid bigint`,
+    `alter table users add column home text`,
+    `alter table users add column shell text`,
+    `alter table ssh_keys add column expires_at bigint`,
+    `create index ssh_keys_by_expiry on ssh_keys (expires_at)`,
+    `alter table clusters add column settings text not null default '{}'`,
+    `alter table clusters add column people bigint not null default 0`,
+    `update clusters set people = (
+      select count(*) from resources where resources.cluster = clusters.id and resources.key like 'user/%')`,
+    `create table access_rules (
+      cluster text not null references clusters (id), group_folded text not null, group_name text not null,
+      kind text not null, target text not null, details text not null,
+      primary key (cluster, group_folded, kind, target))`,
+    `insert into access_rules select cluster, group_folded, group_name, grants, '', '{"kind":"login"}' from rules`,
+    `drop table rules`,
+    `create table departures (
+      cluster text not null references clusters (id), at bigint not null, owner text not null,
+      primary key (cluster, at, owner))`,
+    `create table holds (
+      id text primary key, cluster text not null references clusters (id), state text not null, reason text not null,
+      created_at bigint not null, decided_at bigint)`,
+    `create index holds_by_cluster on holds (cluster, state)`,
+    `create table held (
+      cluster text not null references clusters (id), key text not null, owner text not null,
+      hold text not null references holds (id), cause text not null, at bigint not null, primary key (cluster, key))`,
+    `create index held_by_hold on held (hold, owner)`,
+    `create index held_by_owner on held (cluster, owner)`,
+    `create table audit (
+      org text not null, seq bigint not null, at bigint not null, actor text not null, cause text not null,
+      action text not null, subject text not null, before text, after text, hash text not null,
+      primary key (org, seq))`,
+  ],
 ];

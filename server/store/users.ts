@@ -2,7 +2,7 @@
 
 import { type Kysely, type Selectable, sql } from "kysely";
 import { fold } from "../../identity/fold.ts";
-import type { Uid } from "../../identity/id.ts";
+import type { Gid, Uid } from "../../identity/id.ts";
 import type { Name } from "../../identity/name.ts";
 import { insertRows } from "./insert.ts";
 import type { Schema } from "./schema.ts";
@@ -20,6 +20,11 @@ export interface User {
   readonly attributes: Readonly<Record<string, unknown>>;
   readonly name: Name;
   readonly uid: Uid;
+  /** Primary group; undefined: the private one, whose number is the uid. */
+  readonly gid: Gid | undefined;
+  /** Home directory and login shell of their own; undefined: by the templates of cluster and org. */
+  readonly home: string | undefined;
+  readonly shell: string | undefined;
   readonly createdAt: number;
   readonly modifiedAt: number;
 }
@@ -183,6 +188,9 @@ function fromRow(row: Selectable<Schema["users"]>): User {
     attributes: JSON.parse(row.attributes) as Record<string, unknown>,
     name: row.name as Name,
     uid: Number(row.uid) as Uid,
+    gid: row.gid === null ? undefined : (Number(row.gid) as Gid),
+    home: row.home ?? undefined,
+    shell: row.shell ?? undefined,
     createdAt: Number(row.created_at),
     modifiedAt: Number(row.modified_at),
   };
@@ -201,6 +209,9 @@ function toRow(user: User): Selectable<Schema["users"]> {
     attributes: JSON.stringify(user.attributes),
     name: user.name,
     uid: user.uid,
+    gid: user.gid ?? null,
+    home: user.home ?? null,
+    shell: user.shell ?? null,
     created_at: user.createdAt,
     modified_at: user.modifiedAt,
   };
