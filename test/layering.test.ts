@@ -11,9 +11,10 @@ const allowed: Record<string, readonly string[]> = {
   agent: ["agent", "identity", "proto"],
   cli: ["cli", "identity", "proto"],
   server: ["server", "identity", "proto"],
-  "server/store": ["server/store", "identity"],
+  "server/audit": ["server/audit"],
+  "server/store": ["server/store", "server/audit", "identity"],
   "server/projection": ["server/projection", "server/store", "identity"],
-  "server/directory": ["server/directory", "server/projection", "server/store", "identity"],
+  "server/directory": ["server/directory", "server/projection", "server/store", "server/audit", "identity"],
   "server/rollout": ["server/rollout", "server/store", "server/directory", "identity"],
   "server/stream": [
     "server/stream",

@@ -194,7 +194,7 @@ function operation(held: RawBuilder<unknown>, op: Operator, value: string | numb
   }
 }
 
-function escaped(value: string | number): string {
+export function escaped(value: string | number): string {
   return String(value).replace(/[\\%_]/g, "\\$&");
 }
 

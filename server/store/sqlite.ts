@@ -8,6 +8,8 @@
 
 import SqliteDatabase from "better-sqlite3";
 import { CompiledQuery, Kysely, SqliteDialect, sql, type Transaction } from "kysely";
+import type { Deed } from "../audit/chain.ts";
+import { appendDeeds } from "./audit.ts";
 import { migrations, type Schema } from "./schema.ts";
 import { type Snapshot, type Store, Tx } from "./store.ts";
 
@@ -21,9 +23,10 @@ const mostTogether = 64;
 export async function openSqlite(path: string, now: () => number): Promise<Store> {
   const writer = open(path);
   await migrate(writer, now);
+  await protectAudit(writer);
   const reader = open(path, { readonly: true });
   const listeners = new Set<(cluster: string) => void>();
-  const write = groupCommits(writer, (clusters) => {
+  const write = groupCommits(writer, now, (clusters) => {
     for (const cluster of clusters) for (const listener of listeners) listener(cluster);
   });
   return {
@@ -100,7 +103,11 @@ function waiting<T>(
   };
 }
 
-function groupCommits(db: Kysely<Schema>, ring: (clusters: Iterable<string>) => void): Store["write"] {
+function groupCommits(
+  db: Kysely<Schema>,
+  now: () => number,
+  ring: (clusters: Iterable<string>) => void,
+): Store["write"] {
   let queue: Waiting[] = [];
   let draining = false;
 
@@ -120,11 +127,14 @@ function groupCommits(db: Kysely<Schema>, ring: (clusters: Iterable<string>) => 
 
   async function commit(batch: readonly Waiting[]): Promise<void> {
     const appended = new Set<string>();
+    const deeds: Deed[] = [];
     let settle: (() => void)[];
     try {
       settle = await db.transaction().execute(async (transaction) => {
         const outcomes: (() => void)[] = [];
-        for (const waiting of batch) outcomes.push(await runOne(transaction, waiting, appended));
+        for (const waiting of batch) outcomes.push(await runOne(transaction, waiting, appended, deeds));
+        // Once for all of them: their entries cost one statement, and no neighbour's refusal can leave a gap.
+        if (deeds.length > 0) await appendDeeds(transaction, deeds, now());
         return outcomes;
       });
     } catch (error) {
@@ -154,6 +164,7 @@ async function runOne(
   transaction: Transaction<Schema>,
   { run, fail }: Waiting,
   appended: Set<string>,
+  deeds: Deed[],
 ): Promise<() => void> {
   await transaction.executeQuery(savepoint.begin);
   const tx = new Tx(transaction);
@@ -161,6 +172,7 @@ async function runOne(
     const done = await run(tx);
     await transaction.executeQuery(savepoint.release);
     for (const cluster of tx.appended) appended.add(cluster);
+    for (const deed of tx.audit.noted) deeds.push(deed);
     return done;
   } catch (error) {
     await transaction.executeQuery(savepoint.rollback);
@@ -204,6 +216,15 @@ function preparedOnce(database: SqliteDatabase.Database): SqliteDatabase.Databas
       return typeof value === "function" ? (value.bind(target) as unknown) : value;
     },
   });
+}
+
+/** Entries are only ever added. Whoever takes this away can still change nothing unseen: the chain shows it. */
+async function protectAudit(db: Kysely<Schema>): Promise<void> {
+  for (const act of ["update", "delete"]) {
+    const statement = `create trigger if not exists audit_no_${act} before ${act} on audit
+      begin select raise(abort, 'the audit is append-only'); end`;
+    await sql.raw(statement).execute(db);
+  }
 }
 
 async function migrate(db: Kysely<Schema>, now: () => number): Promise<void> {

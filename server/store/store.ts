@@ -5,6 +5,7 @@
  */
 
 import type { Kysely } from "kysely";
+import { Audit } from "./audit.ts";
 import { Clusters } from "./clusters.ts";
 import { Groups } from "./groups.ts";
 import { Keys } from "./keys.ts";
@@ -25,6 +26,7 @@ export class Tx {
   readonly log: Log;
   readonly nodes: Nodes;
   readonly tokens: Tokens;
+  readonly audit: Audit;
   /** Clusters whose log grew: their followers are told after the commit. */
   readonly appended = new Set<string>();
 
@@ -37,6 +39,7 @@ export class Tx {
     this.log = new Log(db, this.appended);
     this.nodes = new Nodes(db);
     this.tokens = new Tokens(db);
+    this.audit = new Audit(db);
   }
 }
 
