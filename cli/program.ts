@@ -2,6 +2,7 @@
 
 import { Command, CommanderError, Option } from "commander";
 import about from "../package.json" with { type: "json" };
+import { auditCommand } from "./audit.ts";
 import { clusterCommand } from "./cluster.ts";
 import type { Run } from "./command.ts";
 import { type Exit, exit, failureOf } from "./exit.ts";
@@ -68,6 +69,7 @@ function program(run: Run, { print, complain }: World): Command {
     keyCommand,
     scimTokenCommand,
     joinTokenCommand,
+    auditCommand,
   ]) {
     root.addCommand(make(run));
   }

@@ -4,6 +4,8 @@ import { readFileSync } from "node:fs";
 import { type DescMessage, type DescService, type MessageShape, toJson } from "@bufbuild/protobuf";
 import { type Client, createClient, type Interceptor } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import about from "../package.json" with { type: "json" };
+import { AuditService } from "../proto/gen/rollcall/v1/audit_pb.ts";
 import { ClusterService } from "../proto/gen/rollcall/v1/cluster_pb.ts";
 import { DirectoryService } from "../proto/gen/rollcall/v1/directory_pb.ts";
 import { NodeService } from "../proto/gen/rollcall/v1/node_pb.ts";
@@ -22,6 +24,7 @@ export interface Settings {
 }
 
 export interface Session extends Disposable {
+  readonly audit: Client<typeof AuditService>;
   readonly clusters: Client<typeof ClusterService>;
   readonly directory: Client<typeof DirectoryService>;
   readonly nodes: Client<typeof NodeService>;
@@ -57,6 +60,7 @@ export function openSession(settings: Settings, print: (text: string) => void, s
   );
   const authorize: Interceptor = (next) => (request) => {
     request.header.set("authorization", `Bearer ${token}`);
+    request.header.set("user-agent", `rollcall-cli/${about.version}`);
     return next({ ...request, signal: AbortSignal.any([request.signal, signal]) });
   };
   const transport = createGrpcTransport({
@@ -74,6 +78,7 @@ export function openSession(settings: Settings, print: (text: string) => void, s
     };
   };
   return {
+    audit: client(AuditService),
     clusters: client(ClusterService),
     directory: client(DirectoryService),
     nodes: client(NodeService),

@@ -6,6 +6,7 @@ import { printTime } from "../../proto/wire.ts";
 import { type ClusterView, createCluster, getCluster, listClusters } from "../directory/clusters.ts";
 import type { Context } from "../directory/context.ts";
 import { message, orDefault } from "./field.ts";
+import { actorOf } from "./operator.ts";
 import { paged } from "./page.ts";
 
 export function clusterService(ctx: Context): ServiceImpl<typeof ClusterService> {
@@ -17,8 +18,8 @@ export function clusterService(ctx: Context): ServiceImpl<typeof ClusterService>
     async getCluster({ cluster }) {
       return { cluster: printCluster(await getCluster(ctx, orDefault(cluster))) };
     },
-    async createCluster({ org, name }) {
-      return { cluster: printCluster(await createCluster(ctx, orDefault(org), name)) };
+    async createCluster({ org, name }, call) {
+      return { cluster: printCluster(await createCluster(ctx, actorOf(call), orDefault(org), name)) };
     },
   };
 }

@@ -12,7 +12,6 @@ import {
   UserSshKeySchema,
 } from "../../proto/gen/rollcall/v1/directory_pb.ts";
 import { printTime } from "../../proto/wire.ts";
-import type { Actor } from "../directory/actor.ts";
 import { orgId } from "../directory/clusters.ts";
 import type { Context } from "../directory/context.ts";
 import { addKey, removeKey } from "../directory/keys.ts";
@@ -20,17 +19,16 @@ import { listLocks, lockedAmong, lockUser, unlockUser } from "../directory/locks
 import { everything, listUsers, type Portrait, portray } from "../directory/users.ts";
 import type { Lock } from "../store/locks.ts";
 import { message, orDefault } from "./field.ts";
+import { actorOf } from "./operator.ts";
 import { paged } from "./page.ts";
-
-const admin: Actor = { kind: "admin" };
 
 export function directoryService(ctx: Context): ServiceImpl<typeof DirectoryService> {
   const org = (name: string): Promise<string> => orgId(ctx, orDefault(name));
   return {
-    async listUsers(request) {
+    async listUsers(request, call) {
       const id = await org(request.org);
       const { items, nextPageToken } = await paged(request, async (page) => {
-        return (await listUsers(ctx.store, admin, id, everything, page, { groups: false })).users;
+        return (await listUsers(ctx.store, actorOf(call), id, everything, page, { groups: false })).users;
       });
       const locked = await lockedAmong(
         ctx,
@@ -42,19 +40,21 @@ export function directoryService(ctx: Context): ServiceImpl<typeof DirectoryServ
     async getUser(request) {
       return { user: printPortrait(await portray(ctx, await org(request.org), request.user)) };
     },
-    async addSshKey(request) {
-      const key = await addKey(ctx, admin, await org(request.org), request.user, request.publicKey);
+    async addSshKey(request, call) {
+      const key = await addKey(ctx, actorOf(call), await org(request.org), request.user, request.publicKey);
       return { sshKey: printKey(key) };
     },
-    async removeSshKey(request) {
-      await removeKey(ctx, admin, await org(request.org), request.user, request.fingerprint);
+    async removeSshKey(request, call) {
+      await removeKey(ctx, actorOf(call), await org(request.org), request.user, request.fingerprint);
       return {};
     },
-    async lockUser(request) {
-      return { lock: printLock(await lockUser(ctx, admin, await org(request.org), request.user, request.reason)) };
+    async lockUser(request, call) {
+      return {
+        lock: printLock(await lockUser(ctx, actorOf(call), await org(request.org), request.user, request.reason)),
+      };
     },
-    async unlockUser(request) {
-      return { locks: (await unlockUser(ctx, admin, await org(request.org), request.user)).map(printLock) };
+    async unlockUser(request, call) {
+      return { locks: (await unlockUser(ctx, actorOf(call), await org(request.org), request.user)).map(printLock) };
     },
     async listLocks(request) {
       const id = await org(request.org);

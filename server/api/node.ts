@@ -14,6 +14,7 @@ import { getCluster } from "../directory/clusters.ts";
 import type { Context } from "../directory/context.ts";
 import type { Fleet, NodeState, NodeStatus } from "../rollout/fleet.ts";
 import { message, orDefault } from "./field.ts";
+import { actorOf } from "./operator.ts";
 import { paged } from "./page.ts";
 
 const states = {
@@ -51,7 +52,7 @@ export function nodeService(ctx: Context, fleet: Fleet): ServiceImpl<typeof Node
       const { print } = await find(request.cluster, request.node);
       return { node: print() };
     },
-    async resyncNode(request) {
+    async resyncNode(request, call) {
       const { cluster, status, print } = await find(request.cluster, request.node);
       const { node } = status();
       if (node.banned) {
@@ -60,12 +61,12 @@ export function nodeService(ctx: Context, fleet: Fleet): ServiceImpl<typeof Node
           `the node ${quote(node.name)} is banned: it is sent nothing until it enrols with a new join token`,
         );
       }
-      await fleet.resync(cluster.id, node.name);
+      await fleet.resync(actorOf(call), cluster.id, node.name);
       return { node: print() };
     },
-    async banNode(request) {
+    async banNode(request, call) {
       const { cluster, status, print } = await find(request.cluster, request.node);
-      await fleet.ban(cluster.id, status().node.name);
+      await fleet.ban(actorOf(call), cluster.id, status().node.name);
       return { node: print() };
     },
   };

@@ -13,15 +13,20 @@ const most = 1000;
 
 /** One page of a list: `fetch` is asked for one item more, which tells whether there is a next page. */
 export async function paged<T>(
-  { pageSize, pageToken }: Wanted,
+  wanted: Wanted,
   fetch: (page: { offset: number; limit: number }) => Promise<readonly T[]>,
 ): Promise<{ items: readonly T[]; nextPageToken: string }> {
-  if (pageSize < 0) refuse("invalid", `page_size ${pageSize} is negative`);
-  const limit = Math.min(pageSize === 0 ? usual : pageSize, most);
-  const offset = parseToken(pageToken);
+  const limit = limitOf(wanted);
+  const offset = parseToken(wanted.pageToken);
   const found = await fetch({ offset, limit: limit + 1 });
   const nextPageToken = found.length > limit ? printToken(offset + limit) : "";
   return { items: found.slice(0, limit), nextPageToken };
+}
+
+/** How many items a page has at most. @throws Refusal `invalid`. */
+export function limitOf({ pageSize }: Pick<Wanted, "pageSize">): number {
+  if (pageSize < 0) refuse("invalid", `page_size ${pageSize} is negative`);
+  return Math.min(pageSize === 0 ? usual : pageSize, most);
 }
 
 function printToken(offset: number): string {

@@ -3,6 +3,7 @@
 import type { ConnectRouter } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import { Health } from "../../proto/gen/health/v1/health_pb.ts";
+import { AuditService } from "../../proto/gen/rollcall/v1/audit_pb.ts";
 import { ClusterService } from "../../proto/gen/rollcall/v1/cluster_pb.ts";
 import { DirectoryService } from "../../proto/gen/rollcall/v1/directory_pb.ts";
 import { NodeService } from "../../proto/gen/rollcall/v1/node_pb.ts";
@@ -10,6 +11,7 @@ import { RolloutService } from "../../proto/gen/rollcall/v1/rollout_pb.ts";
 import { TokenService } from "../../proto/gen/rollcall/v1/token_pb.ts";
 import type { Context } from "../directory/context.ts";
 import type { Fleet } from "../rollout/fleet.ts";
+import { auditService } from "./audit.ts";
 import { clusterService } from "./cluster.ts";
 import { directoryService } from "./directory.ts";
 import { healthService } from "./health.ts";
@@ -34,7 +36,7 @@ export function operatorRoutes(
   fleet: Fleet,
   { publicUrl, log }: ApiOptions,
 ): (router: ConnectRouter) => void {
-  const ours = [ClusterService, NodeService, RolloutService, TokenService, DirectoryService];
+  const ours = [ClusterService, NodeService, RolloutService, TokenService, DirectoryService, AuditService];
   const served = [...ours, Health, ...reflectionServices];
   const open = { interceptors: [refusals(log)], readMaxBytes };
   const guarded = { ...open, requestGate: operatorsOnly(ctx, log) };
@@ -44,6 +46,7 @@ export function operatorRoutes(
     router.service(RolloutService, rolloutService(ctx, fleet), guarded);
     router.service(TokenService, tokenService(ctx, publicUrl), guarded);
     router.service(DirectoryService, directoryService(ctx), guarded);
+    router.service(AuditService, auditService(ctx), guarded);
     router.service(Health, healthService(ours), open);
     reflectionRoutes(router, served, guarded);
   };

@@ -23,19 +23,21 @@ import {
 } from "../directory/tokens.ts";
 import type { Token } from "../store/tokens.ts";
 import { message, orDefault } from "./field.ts";
+import { actorOf } from "./operator.ts";
 import { paged } from "./page.ts";
 
 export function tokenService(ctx: Context, publicUrl: () => string): ServiceImpl<typeof TokenService> {
   const show = async (token: Token): Promise<ScimToken> => printScimToken(token, await placeOf(ctx, token));
   return {
-    async createScimToken({ org, name, cluster, oauth, ttl }) {
+    async createScimToken({ org, name, cluster, oauth, ttl }, call) {
+      const actor = actorOf(call);
       if (oauth && cluster !== "")
         refuse("invalid", "oauth and cluster cannot be together: a client writes a directory");
       const lasting = ttl && parseMillis(ttl);
       const made =
         cluster === ""
-          ? await createScimToken(ctx, orDefault(org), name, { kind: oauth ? "client" : "scim", ttl: lasting })
-          : await createReadToken(ctx, cluster, name, { org: org === "" ? undefined : org, ttl: lasting });
+          ? await createScimToken(ctx, actor, orDefault(org), name, { kind: oauth ? "client" : "scim", ttl: lasting })
+          : await createReadToken(ctx, actor, cluster, name, { org: org === "" ? undefined : org, ttl: lasting });
       return handOver(made, await placeOf(ctx, made.token), publicUrl());
     },
     async listScimTokens(request) {
@@ -44,17 +46,23 @@ export function tokenService(ctx: Context, publicUrl: () => string): ServiceImpl
       );
       return { scimTokens: await Promise.all(items.map(show)), nextPageToken };
     },
-    async rotateScimToken({ id, overlap }) {
-      const made = await rotateScimToken(ctx, id, overlap && parseMillis(overlap));
+    async rotateScimToken({ id, overlap }, call) {
+      const made = await rotateScimToken(ctx, actorOf(call), id, overlap && parseMillis(overlap));
       const place = await placeOf(ctx, made.token);
       return { ...handOver(made, place, publicUrl()), replaced: printScimToken(made.replaced, place) };
     },
-    async revokeScimToken({ id }) {
-      return { scimToken: await show(await revokeScimToken(ctx, id)) };
+    async revokeScimToken({ id }, call) {
+      return { scimToken: await show(await revokeScimToken(ctx, actorOf(call), id)) };
     },
-    async createJoinToken({ cluster, role, ttl }) {
+    async createJoinToken({ cluster, role, ttl }, call) {
       const lasting = ttl && parseMillis(ttl);
-      const { secret, expiresAt } = await createJoinToken(ctx, orDefault(cluster), parseRole(role), lasting);
+      const { secret, expiresAt } = await createJoinToken(
+        ctx,
+        actorOf(call),
+        orDefault(cluster),
+        parseRole(role),
+        lasting,
+      );
       return message(CreateJoinTokenResponseSchema, { token: secret, expiresAt: printTime(expiresAt) });
     },
   };

@@ -4,7 +4,7 @@
  */
 
 import type { Context } from "./context.ts";
-import { hashToken, isLive, type Made, make } from "./tokens.ts";
+import { hashToken, isLive, type Made, make, recordMade } from "./tokens.ts";
 
 /** How long an access token works, in milliseconds. */
 export const accessTtl = 3_600_000;
@@ -26,6 +26,7 @@ export async function issueAccessToken(ctx: Context, clientId: string, secret: s
     const { id, org, name } = client;
     const made = make(ctx, { kind: "scim", org, name, client: id, expiresAt }, now);
     await tx.tokens.add(made.token);
+    recordMade(tx, { kind: "scim", connection: name, cause: "oauth" }, made.token);
     await tx.tokens.used(client.id, now);
     return made;
   });

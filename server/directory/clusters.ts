@@ -6,7 +6,9 @@ import type { Cluster, Org, Rule } from "../store/clusters.ts";
 import { emptyHeads } from "../store/log.ts";
 import type { Tx } from "../store/store.ts";
 import type { Page } from "../store/users.ts";
+import type { Actor } from "./actor.ts";
 import type { Context } from "./context.ts";
+import { named, record, tellCluster } from "./record.ts";
 
 /** A cluster with what an operator wants to see. */
 export interface ClusterView {
@@ -25,19 +27,26 @@ export async function seed(ctx: Context): Promise<void> {
     if (await tx.clusters.org("default")) return;
     const org = { id: ctx.newId(), name: "default" };
     await tx.clusters.addOrg(org, ctx.now());
-    await addCluster(tx, ctx, org.id, "default");
+    const actor: Actor = { kind: "server", cause: "seed" };
+    record(tx, actor, {
+      org: org.id,
+      action: "org.create",
+      subject: named(org.name, org.id),
+      after: { name: org.name },
+    });
+    await addCluster(tx, ctx, actor, org.id, "default");
   });
 }
 
 /** @throws Refusal `invalid` (the name), `not-found` (the org), `conflict` (the name is taken). */
-export async function createCluster(ctx: Context, inOrg: string, name: string): Promise<ClusterView> {
+export async function createCluster(ctx: Context, actor: Actor, inOrg: string, name: string): Promise<ClusterView> {
   if (!isLabel(name)) refuse("invalid", `the cluster name ${quote(name)} is not a DNS label ([a-z0-9-], at most 63)`);
   // /scim/{org}/v2 is the org's own address, /scim/{org}/{cluster}/v2 a cluster's.
   if (name === "v2") refuse("invalid", 'no cluster can be named "v2": the name has a meaning in SCIM addresses');
   return ctx.store.write(async (tx) => {
     const org = await orgByName(tx, inOrg);
     if (await tx.clusters.byName(name)) refuse("conflict", `there is a cluster ${quote(name)} already`);
-    return view(tx, await addCluster(tx, ctx, org.id, name));
+    return view(tx, await addCluster(tx, ctx, actor, org.id, name));
   });
 }
 
@@ -84,7 +93,7 @@ export function isLabel(text: string): boolean {
   return /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(text);
 }
 
-async function addCluster(tx: Tx, ctx: Context, org: string, name: string): Promise<Cluster> {
+async function addCluster(tx: Tx, ctx: Context, actor: Actor, org: string, name: string): Promise<Cluster> {
   const epoch = { seq: 1n, id: ctx.newId().replaceAll("-", "") };
   const head = emptyHeads(epoch, nothing, 0n);
   const cluster = { id: ctx.newId(), org, name, createdAt: ctx.now() };
@@ -92,7 +101,10 @@ async function addCluster(tx: Tx, ctx: Context, org: string, name: string): Prom
   for (const rule of firstRules) await tx.clusters.putRule(cluster.id, rule);
   // Revision 1 holds nothing: from it on, "this node holds what it should" has a meaning, even of an empty directory.
   await tx.log.append(cluster.id, [], "cluster created", ctx.now());
-  return clusterByName(tx, name);
+  const made = await clusterByName(tx, name);
+  const after = { ...tellCluster(made), rules: firstRules };
+  record(tx, actor, { org, action: "cluster.create", subject: named(name, made.id), after });
+  return made;
 }
 
 async function view(tx: Tx, cluster: Cluster): Promise<ClusterView> {

@@ -13,6 +13,7 @@ import type { Reader, Tx } from "../store/store.ts";
 import type { Page } from "../store/users.ts";
 import { type Actor, originOf, show } from "./actor.ts";
 import type { Context, Precondition } from "./context.ts";
+import { named, record, recordMembers, tellGroup } from "./record.ts";
 import { checkText, takeId, takeName } from "./users.ts";
 
 export interface GroupInput {
@@ -46,6 +47,8 @@ export async function createGroup(ctx: Context, actor: Actor, org: string, input
     const group: Group = { id, org, origin, displayName, externalId, name, gid, createdAt: now, modifiedAt: now };
     await tx.groups.put(group);
     const touched = await addMembers(tx, actor, group, members);
+    record(tx, actor, { org, action: "group.create", subject: named(displayName, id), after: tellGroup(group) });
+    recordMembers(tx, actor, group, { added: [...touched.users, ...touched.groups], removed: [] });
     await reproject(tx, { org, groups: [id], users: await affected(tx, org, [id], touched) }, show(actor), now);
     return group;
   });
@@ -63,7 +66,7 @@ export async function updateGroup(
   return ctx.store.write(async (tx) => {
     const before = await owned(tx, actor, org, id);
     when?.(before);
-    const touched: Touched = { users: [], groups: [] };
+    const touched: Touched = { users: [], groups: [], added: new Set(), removed: new Set() };
     let group = before;
     for (const edit of edits) group = await applyEdit(tx, actor, group, edit, touched);
     checkGroup(group.displayName, group.externalId);
@@ -76,6 +79,9 @@ export async function updateGroup(
     if (group === before && touched.users.length === 0 && touched.groups.length === 0) return before;
     const changed = { ...group, modifiedAt: Math.max(now, before.modifiedAt + 1) };
     await tx.groups.put(changed);
+    const told = { before: tellGroup(before), after: tellGroup(changed) };
+    record(tx, actor, { org, action: "group.update", subject: named(before.displayName, id), ...told });
+    recordMembers(tx, actor, changed, { added: [...touched.added], removed: [...touched.removed] });
     const renamed = await rulesDiffer(tx, before, changed);
     const users = renamed
       ? [...(await tx.groups.usersWithin([id])), ...touched.users, ...(await tx.groups.usersWithin(touched.groups))]
@@ -97,6 +103,8 @@ export async function removeGroup(
     const group = await owned(tx, actor, org, id);
     when?.(group);
     const users = await affected(tx, org, [id], { users: [], groups: [id] });
+    recordMembers(tx, actor, group, { added: [], removed: await tx.groups.memberIds(id) });
+    record(tx, actor, { org, action: "group.remove", subject: named(group.displayName, id), before: tellGroup(group) });
     await tx.groups.remove(id);
     await reproject(tx, { org, groups: [id], users }, show(actor), ctx.now());
   });
@@ -134,9 +142,17 @@ export async function listGroups(
 }
 
 /** Ids of members that came or went. */
+interface Moved {
+  readonly users: readonly string[];
+  readonly groups: readonly string[];
+}
+
+/** The same over several edits; who only came and went again, or the other way round, did neither. */
 interface Touched {
   readonly users: string[];
   readonly groups: string[];
+  readonly added: Set<string>;
+  readonly removed: Set<string>;
 }
 
 async function applyEdit(tx: Tx, actor: Actor, group: Group, edit: GroupEdit, touched: Touched): Promise<Group> {
@@ -146,28 +162,30 @@ async function applyEdit(tx: Tx, actor: Actor, group: Group, edit: GroupEdit, to
     case "set-external-id":
       return edit.externalId === group.externalId ? group : { ...group, externalId: edit.externalId };
     case "add-members":
-      note(touched, await addMembers(tx, actor, group, edit.members));
+      note(touched, "added", await addMembers(tx, actor, group, edit.members));
       return group;
     case "remove-members":
-      note(touched, await removeMembers(tx, group, edit.members));
+      note(touched, "removed", await removeMembers(tx, group, edit.members));
       return group;
     case "set-members": {
       const wanted = new Set(edit.members);
       const gone = (await tx.groups.memberIds(group.id)).filter((id) => !wanted.has(id));
-      note(touched, await removeMembers(tx, group, gone));
-      note(touched, await addMembers(tx, actor, group, edit.members));
+      note(touched, "removed", await removeMembers(tx, group, gone));
+      note(touched, "added", await addMembers(tx, actor, group, edit.members));
       return group;
     }
   }
 }
 
-function note(touched: Touched, { users, groups }: Touched): void {
+function note(touched: Touched, way: "added" | "removed", { users, groups }: Moved): void {
   for (const id of users) touched.users.push(id);
   for (const id of groups) touched.groups.push(id);
+  const back = touched[way === "added" ? "removed" : "added"];
+  for (const id of [...users, ...groups]) if (!back.delete(id)) touched[way].add(id);
 }
 
 /** @throws Refusal `invalid`: no such user or group to the actor, or a circle. */
-async function addMembers(tx: Tx, actor: Actor, { id, org }: Group, members: readonly string[]): Promise<Touched> {
+async function addMembers(tx: Tx, actor: Actor, { id, org }: Group, members: readonly string[]): Promise<Moved> {
   const ids = [...new Set(members)];
   const origin = originOf(actor);
   const seen = <T extends { origin: string }>(found: ReadonlyMap<string, T>) =>
@@ -183,7 +201,7 @@ async function addMembers(tx: Tx, actor: Actor, { id, org }: Group, members: rea
   return { users: await tx.groups.addUsers(id, users), groups: await tx.groups.addGroups(id, groups) };
 }
 
-async function removeMembers(tx: Tx, { id }: Group, members: readonly string[]): Promise<Touched> {
+async function removeMembers(tx: Tx, { id }: Group, members: readonly string[]): Promise<Moved> {
   const ids = [...new Set(members)];
   return { users: await tx.groups.removeUsers(id, ids), groups: await tx.groups.removeGroups(id, ids) };
 }
@@ -192,7 +210,7 @@ async function removeMembers(tx: Tx, { id }: Group, members: readonly string[]):
  * The users whose resources may differ after members of a group came or went: none, if neither it nor a group around it
  * grants anything.
  */
-async function affected(tx: Tx, org: string, groups: readonly string[], { users, groups: nested }: Touched) {
+async function affected(tx: Tx, org: string, groups: readonly string[], { users, groups: nested }: Moved) {
   const around = await tx.groups.around(groups);
   for (const cluster of await tx.clusters.ofOrg(org)) {
     const access = accessOf(await tx.clusters.rules(cluster.id));

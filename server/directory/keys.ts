@@ -6,6 +6,7 @@ import { reproject } from "../projection/reproject.ts";
 import type { StoredKey } from "../store/keys.ts";
 import { type Actor, show } from "./actor.ts";
 import type { Context } from "./context.ts";
+import { named, record, tellKey } from "./record.ts";
 import { findUser } from "./users.ts";
 
 /** @throws Refusal `invalid` (the key), `not-found` (the user), `conflict` (someone of the org has it). */
@@ -24,6 +25,7 @@ export async function addKey(
     if (holder !== undefined) refuse("conflict", `the key ${fingerprint(key)} is another user's`);
     const now = ctx.now();
     await tx.keys.add(org, user.id, key, now);
+    record(tx, actor, { org, action: "key.add", subject: named(user.userName, user.id), after: tellKey(key) });
     await reproject(tx, { org, users: [user.id] }, show(actor), now);
     return { ...key, createdAt: now };
   });
@@ -37,6 +39,7 @@ export async function removeKey(ctx: Context, actor: Actor, org: string, handle:
       (await tx.keys.of(user.id)).find((candidate) => fingerprint(candidate) === print) ??
       refuse("not-found", `${user.userName} has no key ${quote(print)}`);
     await tx.keys.remove(org, key.sha256);
+    record(tx, actor, { org, action: "key.remove", subject: named(user.userName, user.id), before: tellKey(key) });
     await reproject(tx, { org, users: [user.id] }, show(actor), ctx.now());
   });
 }

@@ -10,6 +10,7 @@ import type { Tx } from "../store/store.ts";
 import type { Page, User } from "../store/users.ts";
 import { type Actor, show } from "./actor.ts";
 import type { Context } from "./context.ts";
+import { named, record, tellLock } from "./record.ts";
 import { checkText, findUser } from "./users.ts";
 
 /**
@@ -26,6 +27,7 @@ export async function lockUser(ctx: Context, actor: Actor, org: string, handle: 
     const now = ctx.now();
     const lock: Lock = { id: ctx.newId(), org, userId, userName, origin, externalId, reason, createdAt: now };
     await tx.locks.add(lock);
+    record(tx, actor, { org, action: "user.lock", subject: named(userName, userId), after: tellLock(lock) });
     await reproject(tx, { org, users: await tx.locks.held(lock) }, show(actor), now);
     return lock;
   });
@@ -41,6 +43,8 @@ export async function unlockUser(ctx: Context, actor: Actor, org: string, handle
     for (const lock of locks) {
       touched.push(...(await tx.locks.held(lock)));
       await tx.locks.remove(lock.id);
+      const subject = named(lock.userName, lock.userId);
+      record(tx, actor, { org, action: "user.unlock", subject, before: tellLock(lock) });
     }
     await reproject(tx, { org, users: touched }, show(actor), ctx.now());
     return locks;

@@ -3,8 +3,11 @@
 import { quote, refuse } from "../../identity/refusal.ts";
 import type { Role } from "../../identity/scope.ts";
 import type { Enrolment } from "../store/nodes.ts";
+import type { Tx } from "../store/store.ts";
+import type { Actor } from "./actor.ts";
 import { isLabel } from "./clusters.ts";
 import type { Context } from "./context.ts";
+import { record, tellNode, time } from "./record.ts";
 import { hashToken } from "./tokens.ts";
 
 /** A certificate that was just issued. */
@@ -52,7 +55,12 @@ export async function enrol(
       expiresAt: issued.notAfter,
       banned: false,
     };
+    const before = await tx.nodes.byName(cluster.id, name);
     await tx.nodes.enrol(node);
+    // The token has no name of its own: when it was made is how its making is found.
+    const after = { ...tellNode(node), joinTokenMade: time(token.createdAt) };
+    const told = { subject: `${cluster.name}/${name}`, before: before && tellNode(before), after };
+    record(tx, { kind: "node", name, cause: "join token" }, { org: cluster.org, action: "node.enrol", ...told });
     return { node, issued };
   });
 }
@@ -69,5 +77,33 @@ export async function renew(
     const issued = await issue({ cluster: cluster.name, role: node.role, node: node.name });
     await tx.nodes.renew(node.id, issued.serial, issued.notAfter, askedWith);
     return { node: { ...node, serial: issued.serial, serialBefore: askedWith, expiresAt: issued.notAfter }, issued };
+  });
+}
+
+/** Refuses a node's certificate from now on. */
+export async function banNode(ctx: Context, actor: Actor, { id }: Enrolment): Promise<void> {
+  await changeNode(ctx, actor, id, "node.ban", { banned: true }, (tx) => tx.nodes.ban(id));
+}
+
+/** Wants a node to be sent everything anew. */
+export async function resyncNode(ctx: Context, actor: Actor, { id }: Enrolment): Promise<void> {
+  await changeNode(ctx, actor, id, "node.resync", { resync: true }, (tx) => tx.nodes.setResync(id, true));
+}
+
+async function changeNode(
+  ctx: Context,
+  actor: Actor,
+  id: string,
+  action: string,
+  to: { readonly banned: true } | { readonly resync: true },
+  write: (tx: Tx) => Promise<void>,
+): Promise<void> {
+  await ctx.store.write(async (tx) => {
+    const node = (await tx.nodes.get(id)) ?? refuse("not-found", "the node enrolled anew meanwhile");
+    const cluster = (await tx.clusters.get(node.cluster)) ?? refuse("not-found", `no cluster ${quote(node.cluster)}`);
+    await write(tx);
+    const { banned, resync } = node;
+    const told = { before: { banned, resync }, after: { banned, resync, ...to } };
+    record(tx, actor, { org: cluster.org, action, subject: `${cluster.name}/${node.name}`, ...told });
   });
 }

@@ -12,8 +12,10 @@ import type { Role } from "../../identity/scope.ts";
 import type { Tx } from "../store/store.ts";
 import type { NamedToken, Token } from "../store/tokens.ts";
 import type { Page } from "../store/users.ts";
+import type { Actor } from "./actor.ts";
 import { clusterByName, orgByName } from "./clusters.ts";
 import type { Context } from "./context.ts";
+import { named, record, tellToken, time } from "./record.ts";
 
 const day = 24 * 3_600_000;
 
@@ -39,7 +41,10 @@ export function hashToken(secret: string): string {
 /** Makes a token for operators; the secret is returned once. */
 export async function createAdminToken(ctx: Context, name: string): Promise<string> {
   const { secret, token } = make(ctx, { kind: "admin", org: undefined, name }, ctx.now());
-  await ctx.store.write((tx) => tx.tokens.add(token));
+  await ctx.store.write(async (tx) => {
+    await tx.tokens.add(token);
+    recordMade(tx, { kind: "server", cause: "seed" }, token);
+  });
   return secret;
 }
 
@@ -49,6 +54,7 @@ export async function createAdminToken(ctx: Context, name: string): Promise<stri
  */
 export async function createScimToken(
   ctx: Context,
+  actor: Actor,
   orgName: string,
   name: string,
   { kind = "scim", ttl }: { readonly kind?: "scim" | "client"; readonly ttl?: number | undefined } = {},
@@ -57,7 +63,7 @@ export async function createScimToken(
   checkTtl(ttl);
   return ctx.store.write(async (tx) => {
     const org = await orgByName(tx, orgName);
-    return add(tx, ctx, { kind, org: org.id, name }, ttl);
+    return add(tx, ctx, actor, { kind, org: org.id, name }, ttl);
   });
 }
 
@@ -67,6 +73,7 @@ export async function createScimToken(
  */
 export async function createReadToken(
   ctx: Context,
+  actor: Actor,
   clusterName: string,
   name: string,
   { org, ttl }: { readonly org?: string | undefined; readonly ttl?: number | undefined } = {},
@@ -78,7 +85,7 @@ export async function createReadToken(
     if (org !== undefined && (await orgByName(tx, org)).id !== cluster.org) {
       refuse("not-found", `no cluster ${quote(clusterName)} in the org ${quote(org)}`);
     }
-    return add(tx, ctx, { kind: "read", org: cluster.org, name, cluster: cluster.id }, ttl);
+    return add(tx, ctx, actor, { kind: "read", org: cluster.org, name, cluster: cluster.id }, ttl);
   });
 }
 
@@ -96,6 +103,7 @@ export async function listScimTokens(ctx: Context, orgName: string, page: Page):
  */
 export async function rotateScimToken(
   ctx: Context,
+  actor: Actor,
   id: string,
   lasting: number = overlap.usual,
 ): Promise<Made & { readonly replaced: Token }> {
@@ -105,19 +113,23 @@ export async function rotateScimToken(
     const now = ctx.now();
     if (!isLive(old, now)) refuse("conflict", `the token ${id} no longer works: create a new one`);
     const ttl = old.expiresAt === undefined ? undefined : old.expiresAt - old.createdAt;
-    const made = await add(tx, ctx, old, ttl);
+    const made = await add(tx, ctx, actor, old, ttl);
     const expiresAt = Math.min(now + Math.round(lasting), old.expiresAt ?? Number.POSITIVE_INFINITY);
     await tx.tokens.expire(id, expiresAt);
-    return { ...made, replaced: { ...old, expiresAt } };
+    const replaced = { ...old, expiresAt };
+    recordChange(tx, actor, "token.expire", old, replaced);
+    return { ...made, replaced };
   });
 }
 
 /** Ends a token; that of a client with all that it was issued. @throws Refusal `not-found`. */
-export async function revokeScimToken(ctx: Context, id: string): Promise<Token> {
+export async function revokeScimToken(ctx: Context, actor: Actor, id: string): Promise<Token> {
   return ctx.store.write(async (tx) => {
     const token = await connectionToken(tx, id);
     await tx.tokens.revoke(id, ctx.now());
-    return (await tx.tokens.get(id)) ?? token;
+    const revoked = (await tx.tokens.get(id)) ?? token;
+    recordChange(tx, actor, "token.revoke", token, revoked);
+    return revoked;
   });
 }
 
@@ -147,6 +159,7 @@ export function isLive({ revokedAt, expiresAt }: Token, now: number): boolean {
 /** Makes a token with which one node can enrol once. @throws Refusal `not-found` (the cluster), `invalid` (ttl). */
 export async function createJoinToken(
   ctx: Context,
+  actor: Actor,
   clusterName: string,
   role: Role,
   ttl: number = joinTtl.usual,
@@ -158,6 +171,8 @@ export async function createJoinToken(
     const createdAt = ctx.now();
     const expiresAt = createdAt + ttl;
     await tx.tokens.addJoin({ hash: hashToken(secret), cluster: cluster.id, role, createdAt, expiresAt });
+    const after = { cluster: cluster.name, role, made: time(createdAt), expires: time(expiresAt) };
+    record(tx, actor, { org: cluster.org, action: "join-token.create", subject: cluster.name, after });
     return { secret, expiresAt };
   });
 }
@@ -189,7 +204,7 @@ const prefixes = { admin: "rca_", scim: "rcs_", read: "rcr_", client: "rcc_" } a
   string
 >;
 
-async function add(tx: Tx, ctx: Context, like: Purpose, ttl: number | undefined): Promise<Made> {
+async function add(tx: Tx, ctx: Context, actor: Actor, like: Purpose, ttl: number | undefined): Promise<Made> {
   const { kind, org, name, cluster } = like;
   const now = ctx.now();
   const live = await tx.tokens.live({ kind, org, name, cluster }, now);
@@ -200,7 +215,18 @@ async function add(tx: Tx, ctx: Context, like: Purpose, ttl: number | undefined)
   const expiresAt = ttl === undefined ? undefined : now + Math.round(ttl);
   const made = make(ctx, { kind, org, name, cluster, expiresAt }, now);
   await tx.tokens.add(made.token);
+  recordMade(tx, actor, made.token);
   return made;
+}
+
+export function recordMade(tx: Tx, actor: Actor, token: Token): void {
+  const { id, org = "", name } = token;
+  record(tx, actor, { org, action: "token.create", subject: named(name, id), after: tellToken(token) });
+}
+
+function recordChange(tx: Tx, actor: Actor, action: string, was: Token, is: Token): void {
+  const told = { before: tellToken(was), after: tellToken(is) };
+  record(tx, actor, { org: was.org ?? "", action, subject: named(was.name, was.id), ...told });
 }
 
 /** A token that an admin made for a connection: no operator's, and no access token. */

@@ -14,6 +14,7 @@ import type { Reader, Tx } from "../store/store.ts";
 import type { Page, SearchValue, User } from "../store/users.ts";
 import { type Actor, originOf, show } from "./actor.ts";
 import type { Context, Precondition } from "./context.ts";
+import { named, record, tellUser } from "./record.ts";
 
 /** What the identity provider (or an admin) states of a person. */
 export interface UserInput {
@@ -51,6 +52,7 @@ export async function createUser(
     const user: User = { ...input, ...given, id, org, origin: show(actor), createdAt: now, modifiedAt: now };
     await tx.users.add(user);
     await tx.users.addValues(id, values);
+    record(tx, actor, { org, action: "user.create", subject: named(user.userName, id), after: tellUser(user) });
     // Nobody is in a group before they exist, so no cluster holds anything of them yet.
     return user;
   });
@@ -82,6 +84,8 @@ export async function updateUser(
     const now = ctx.now();
     const changed: User = { ...user, ...input, modifiedAt: Math.max(now, user.modifiedAt + 1) };
     await tx.users.put(changed);
+    const told = { before: tellUser(user), after: tellUser(changed) };
+    record(tx, actor, { org, action: "user.update", subject: named(user.userName, id), ...told });
     if (JSON.stringify(attributes) !== JSON.stringify(input.attributes)) {
       await tx.users.removeValues(id);
       await tx.users.addValues(id, values);
@@ -103,6 +107,7 @@ export async function removeUser(
     const user = await owned(tx, actor, org, id);
     when?.(user);
     await tx.users.remove(id);
+    record(tx, actor, { org, action: "user.remove", subject: named(user.userName, id), before: tellUser(user) });
     await reproject(tx, { org, users: [id] }, show(actor), ctx.now());
   });
 }

@@ -1,5 +1,6 @@
 /** The fleet as operators see it: every enrolled node, how it stands now, and how to steer it. */
 
+import type { Actor } from "../directory/actor.ts";
 import type { Enrolment, Progress } from "../store/nodes.ts";
 
 /** How a node stands. */
@@ -20,9 +21,9 @@ export interface Fleet {
   list(cluster: string): readonly NodeStatus[];
   find(cluster: string, name: string): NodeStatus | undefined;
   /** Sends a whole snapshot, also after a nack; at the next connection if there is none now. */
-  resync(cluster: string, name: string): Promise<void>;
+  resync(actor: Actor, cluster: string, name: string): Promise<void>;
   /** Refuses the node's certificate from now on, and ends its stream. */
-  ban(cluster: string, name: string): Promise<void>;
+  ban(actor: Actor, cluster: string, name: string): Promise<void>;
   /** Called when anything of a cluster's nodes changed; may be called too often. */
   onChange(listener: (cluster: string) => void): Disposable;
 }

@@ -6,7 +6,9 @@
 import type { Position, Revision } from "../../identity/position.ts";
 import { samePosition } from "../../identity/position.ts";
 import { refuse } from "../../identity/refusal.ts";
+import type { Actor } from "../directory/actor.ts";
 import type { Context } from "../directory/context.ts";
+import { banNode, resyncNode } from "../directory/nodes.ts";
 import { type Enrolment, type Progress, unseen } from "../store/nodes.ts";
 import type { Fleet, NodeState, NodeStatus } from "./fleet.ts";
 
@@ -112,16 +114,16 @@ export class Ledger implements Fleet, AsyncDisposable {
     return entry && this.#status(entry);
   }
 
-  async resync(cluster: string, name: string): Promise<void> {
+  async resync(actor: Actor, cluster: string, name: string): Promise<void> {
     const entry = this.entry(cluster, name) ?? refuse("not-found", `no node ${name}`);
-    await this.#ctx.store.write((tx) => tx.nodes.setResync(entry.node.id, true));
+    await resyncNode(this.#ctx, actor, entry.node);
     entry.resync = true;
     entry.link?.resync();
   }
 
-  async ban(cluster: string, name: string): Promise<void> {
+  async ban(actor: Actor, cluster: string, name: string): Promise<void> {
     const entry = this.entry(cluster, name) ?? refuse("not-found", `no node ${name}`);
-    await this.#ctx.store.write((tx) => tx.nodes.ban(entry.node.id));
+    await banNode(this.#ctx, actor, entry.node);
     entry.node = { ...entry.node, banned: true };
     entry.link?.end("the node is banned");
     this.#changed(cluster);

@@ -19,11 +19,16 @@ export async function identify(
   header: string | undefined,
   orgName: string,
   baseUrl: string,
+  requestId: string,
 ): Promise<Caller | undefined> {
   const secret = bearer(header);
   const token = secret === undefined ? undefined : await authenticate(ctx, secret, "scim");
   if (!token) return undefined;
   const { org, name } = token;
   if (org === undefined || token.orgName !== orgName) refuse("not-found", `no org ${quote(orgName)}`);
-  return { actor: { kind: "scim", connection: name }, org, base: `${baseUrl}/scim/${orgName}/v2` };
+  return {
+    actor: { kind: "scim", connection: name, cause: `scim ${requestId}` },
+    org,
+    base: `${baseUrl}/scim/${orgName}/v2`,
+  };
 }

@@ -46,6 +46,8 @@ export function scim(ctx: Context, options: ScimOptions): FastifyPluginAsync {
     await app.register(
       async (scope) => {
         speakScim(scope);
+        // Ours alone, whatever the client calls its request: the audit names it, and so does the answer.
+        scope.setGenReqId(() => ctx.newId());
         const limit = await limitRate(scope, options.rate, (request) => connectionOf(callerOf(request)));
         guard(scope, ctx, options.baseUrl, limit);
         const walks = new Walks(ctx.store, () => ctx.now(), ctx.newSecret);
@@ -79,7 +81,8 @@ function speakScim(scope: FastifyInstance): void {
 function guard(scope: FastifyInstance, ctx: Context, baseUrl: () => string, limit: Limit): void {
   scope.decorateRequest("caller", null);
   scope.addHook<{ Params: { org: string } }>("onRequest", async (request, reply) => {
-    const caller = await identify(ctx, request.headers.authorization, request.params.org ?? "", baseUrl());
+    reply.header("x-request-id", request.id);
+    const caller = await identify(ctx, request.headers.authorization, request.params.org ?? "", baseUrl(), request.id);
     if (caller) {
       request.setDecorator("caller", caller);
       const wait = await limit(request);

@@ -58,6 +58,11 @@ export class Nodes {
     this.#db = db;
   }
 
+  async get(id: string): Promise<Node | undefined> {
+    const row = await this.#db.selectFrom("nodes").selectAll().where("id", "=", id).executeTakeFirst();
+    return row && fromRow(row);
+  }
+
   async byName(cluster: string, name: string): Promise<Node | undefined> {
     const row = await this.#db
       .selectFrom("nodes")

@@ -30,7 +30,7 @@ const ctx: Context = {
   newSecret: () => randomBytes(32).toString("base64url"),
 };
 await seed(ctx);
-const { secret } = await createScimToken(ctx, "default", "bench");
+const { secret } = await createScimToken(ctx, { kind: "admin" }, "default", "bench");
 const org = await orgId(ctx, "default");
 const actor = { kind: "scim", connection: "bench" } as const;
 for (let from = 0; from < users; from += 64) {

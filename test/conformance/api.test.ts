@@ -53,6 +53,7 @@ test.each(["grpc-v1", "grpc-v1alpha"])(
       "grpc.health.v1.Health",
       "grpc.reflection.v1.ServerReflection",
       "grpc.reflection.v1alpha.ServerReflection",
+      "rollcall.v1.AuditService",
       "rollcall.v1.ClusterService",
       "rollcall.v1.DirectoryService",
       "rollcall.v1.NodeService",

@@ -26,7 +26,7 @@ async function clusterOf(server: ScimServer, ...names: readonly string[]): Promi
   }
   const members = names.map((name) => ({ value: ids[name] }));
   ids.group = await made(server, "/Groups", { displayName: "slurm-users", members });
-  const { secret } = await createReadToken(server.ctx, "default", "nsscache");
+  const { secret } = await createReadToken(server.ctx, { kind: "admin" }, "default", "nsscache");
   return {
     server,
     ids,
@@ -209,8 +209,8 @@ describe("who may read", () => {
   test("a read token opens one cluster, and all others look as if they were not there", async () => {
     await using server = await scimServer();
     const cluster = await clusterOf(server, "ada");
-    await createCluster(server.ctx, "default", "gpu");
-    const { secret } = await createReadToken(server.ctx, "gpu", "nsscache");
+    await createCluster(server.ctx, { kind: "admin" }, "default", "gpu");
+    const { secret } = await createReadToken(server.ctx, { kind: "admin" }, "gpu", "nsscache");
     const gpu = { authorization: `Bearer ${secret}` };
     expect(names(await cluster.get("/scim/default/gpu/v2/Users", gpu))).toEqual([]);
     const other = await cluster.get("/scim/default/gpu/v2/Users");
@@ -222,13 +222,13 @@ describe("who may read", () => {
     expectError(await cluster.get("/scim/other/default/v2/Users"), 404);
     expectError(await cluster.get("/scim/default/default/v2/Users", gpu), 404);
     expectError(await cluster.get("/scim/default/v2/Users"), 401);
-    await expect(createCluster(server.ctx, "default", "v2")).rejects.toThrow("v2");
+    await expect(createCluster(server.ctx, { kind: "admin" }, "default", "v2")).rejects.toThrow("v2");
   });
 
   test("nothing can be written", async () => {
     await using server = await scimServer();
     const cluster = await clusterOf(server, "ada");
-    const { secret } = await createReadToken(server.ctx, "default", "again");
+    const { secret } = await createReadToken(server.ctx, { kind: "admin" }, "default", "again");
     const state = await server.state();
     for (const method of ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"]) {
       const answer = await server.request(method, "/scim/default/default/v2/Users/1", undefined, {
@@ -386,7 +386,7 @@ async function elsewhere(cluster: Cluster): Promise<Cluster> {
   const app = fastify();
   const { url } = cluster.server;
   await app.register(scim(cluster.server.ctx, { baseUrl: () => url }));
-  const { secret } = await createReadToken(cluster.server.ctx, "default", "elsewhere");
+  const { secret } = await createReadToken(cluster.server.ctx, { kind: "admin" }, "default", "elsewhere");
   return {
     ...cluster,
     async get(path) {

@@ -93,7 +93,7 @@ test.each<[what: string, handle: Json]>([
 test("another connection's person of the same externalId is somebody else, and not locked", async () => {
   await using server = await scene();
   await lockUser(server.ctx, admin, server.org, "ada", "left the lab");
-  const { secret } = await createScimToken(server.ctx, "default", "entra");
+  const { secret } = await createScimToken(server.ctx, { kind: "admin" }, "default", "entra");
   const authorization = `Bearer ${secret}`;
   const post = (path: string, body: Json) => server.request("POST", path, body, { authorization });
   const { json } = await post("/Users", { userName: "eve@x", externalId: "00u1" });

@@ -34,7 +34,9 @@ const basic = (id: string, secret: string) => ({
 
 async function withClient(limits: Limits = {}) {
   const server = await scimServer(limits);
-  const { secret, token } = await createScimToken(server.ctx, "default", "entra", { kind: "client" });
+  const { secret, token } = await createScimToken(server.ctx, { kind: "admin" }, "default", "entra", {
+    kind: "client",
+  });
   return {
     server,
     id: token.id,
@@ -87,7 +89,7 @@ test("an access token is the client's connection: what it makes belongs to the c
     { authorization: `Bearer ${String(json["access_token"])}` },
   );
   expect(made.status).toBe(201);
-  const { secret } = await createScimToken(server.ctx, "default", "entra");
+  const { secret } = await createScimToken(server.ctx, { kind: "admin" }, "default", "entra");
   const path = `/Users/${String(made.json["id"])}`;
   expect((await server.request("DELETE", path)).status).toBe(404);
   expect((await server.request("DELETE", path, undefined, { authorization: `Bearer ${secret}` })).status).toBe(204);
@@ -110,7 +112,7 @@ test("a client's access tokens die with it: revoked, expired or rotated away", a
   await using client = await withClient();
   const { server, inBody, opens } = client;
   const old = (await post(server, inBody)).json["access_token"];
-  const { token, secret } = await rotateScimToken(server.ctx, client.id, 60_000);
+  const { token, secret } = await rotateScimToken(server.ctx, { kind: "admin" }, client.id, 60_000);
   const fresh = (await post(server, { ...grant, client_id: token.id, client_secret: secret })).json["access_token"];
   expect([await opens(old), await opens(fresh)]).toEqual([200, 200]);
   const last = await post(server, inBody);
@@ -118,7 +120,7 @@ test("a client's access tokens die with it: revoked, expired or rotated away", a
   client.later(61_000);
   expect([await opens(old), await opens(fresh)]).toEqual([401, 200]);
   expect((await post(server, inBody)).json["error"]).toBe("invalid_client");
-  await revokeScimToken(server.ctx, token.id);
+  await revokeScimToken(server.ctx, { kind: "admin" }, token.id);
   expect(await opens(fresh)).toBe(401);
 });
 
@@ -138,7 +140,7 @@ test("an access token is not the admin's to rotate or revoke: its client is", as
   const { ctx } = client.server;
   const made = await issueAccessToken(ctx, client.id, client.secret);
   for (const command of [rotateScimToken, revokeScimToken]) {
-    await expect(command(ctx, made?.token.id ?? "")).rejects.toMatchObject({ reason: "not-found" });
+    await expect(command(ctx, { kind: "admin" }, made?.token.id ?? "")).rejects.toMatchObject({ reason: "not-found" });
   }
 });
 

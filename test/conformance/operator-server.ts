@@ -15,6 +15,7 @@ import { refuse } from "../../identity/refusal.ts";
 import type { Role } from "../../identity/scope.ts";
 import { operatorRoutes } from "../../server/api/routes.ts";
 import { openAuthority } from "../../server/authority/authority.ts";
+import type { Actor } from "../../server/directory/actor.ts";
 import { getCluster, orgId, seed } from "../../server/directory/clusters.ts";
 import type { Context } from "../../server/directory/context.ts";
 import { createGroup, listGroups, updateGroup } from "../../server/directory/groups.ts";
@@ -86,11 +87,11 @@ export class TestFleet implements Fleet {
     return this.#nodes.get(`${cluster}/${name}`);
   }
 
-  async resync(_cluster: string, name: string): Promise<void> {
+  async resync(_actor: Actor, _cluster: string, name: string): Promise<void> {
     this.resynced.push(name);
   }
 
-  async ban(cluster: string, name: string): Promise<void> {
+  async ban(_actor: Actor, cluster: string, name: string): Promise<void> {
     if (!this.find(cluster, name)) refuse("not-found", `no node ${name}`);
     this.say(cluster, name, { state: "banned" });
   }

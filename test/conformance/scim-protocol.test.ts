@@ -253,7 +253,7 @@ describe("bulk", () => {
 
   test("may touch only what its connection made, and a prototype never", async () => {
     await using server = await scimServer();
-    const { secret } = await createScimToken(server.ctx, "default", "entra");
+    const { secret } = await createScimToken(server.ctx, { kind: "admin" }, "default", "entra");
     const theirs = await made(server, "/Users", { userName: "ada" });
     const body = `{"Operations":[{"method":"DELETE","path":"/Users/${theirs}"},{"method":"POST","path":"/Users","bulkId":"__proto__",
       "data":{"userName":"eve","__proto__":{"title":"bulkId:__proto__"}}},{"method":"DELETE","path":"/Users/bulkId:__proto__"}]}`;
@@ -414,7 +414,7 @@ describe("walks", () => {
   test("are for one question, one type and one connection", async () => {
     await using server = await crowd(3);
     const cursor = (await walk(server, "cursor&count=1")).json.nextCursor as string;
-    const { secret } = await createScimToken(server.ctx, "default", "entra");
+    const { secret } = await createScimToken(server.ctx, { kind: "admin" }, "default", "entra");
     const refused: [query: string, path?: string][] = [
       [`cursor=${cursor}&filter=userName eq "user1"`],
       [`cursor=${cursor}&sortBy=userName`],
@@ -485,7 +485,7 @@ describe("walks", () => {
     await using server = await crowd(3);
     const begun: { cursor: string; authorization: string }[] = [];
     for (let i = 0; i < 5; i++) {
-      const { secret } = await createScimToken(server.ctx, "default", `c${i}`);
+      const { secret } = await createScimToken(server.ctx, { kind: "admin" }, "default", `c${i}`);
       const authorization = `Bearer ${secret}`;
       for (const n of [0, 1, 2]) {
         await server.request("POST", "/Users", { userName: `c${i}-person${n}` }, { authorization });

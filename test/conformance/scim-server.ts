@@ -60,7 +60,7 @@ export async function scimServer({ rate, failures }: Limits = {}): Promise<ScimS
   const newSecret = () => randomBytes(32).toString("base64url");
   const ctx: Context = { store, now, newId: randomUUID, newSecret };
   await seed(ctx);
-  const { secret: token } = await createScimToken(ctx, "default", "okta");
+  const { secret: token } = await createScimToken(ctx, { kind: "admin" }, "default", "okta");
   const logged: string[] = [];
   const app = fastify({
     ...routing,

@@ -360,8 +360,8 @@ describe("Entra", () => {
 describe("the door", () => {
   test("a request without a live token is 401 and learns nothing, whatever it asks", async () => {
     await using server = await scimServer();
-    const { secret, token } = await createScimToken(server.ctx, "default", "entra");
-    await revokeScimToken(server.ctx, token.id);
+    const { secret, token } = await createScimToken(server.ctx, { kind: "admin" }, "default", "entra");
+    await revokeScimToken(server.ctx, { kind: "admin" }, token.id);
     const bad = ["", "Bearer", "Bearer x", `Basic ${server.token}`, `Bearer ${secret}`, `Bearer ${server.token}x`];
     for (const authorization of bad) {
       for (const path of ["/Users", "/nothing", "/scim/unknown/v2/Users", "/Schemas"]) {

@@ -34,80 +34,97 @@ async function stopped(limits?: Limits) {
 
 test("a token with a ttl works until then, and not a moment longer", async () => {
   await using t = await stopped();
-  const { secret } = await createScimToken(t.ctx, "default", "entra", { ttl: 90 * day });
+  const { secret } = await createScimToken(t.ctx, { kind: "admin" }, "default", "entra", { ttl: 90 * day });
   t.later(90 * day - 1);
   expect(await t.opens(secret)).toBe(200);
   t.later(1);
   expect(await t.opens(secret)).toBe(401);
   for (const ttl of [0, -1, 3651 * day, Number.NaN]) {
-    await expect(createScimToken(t.ctx, "default", "entra", { ttl })).rejects.toMatchObject({ reason: "invalid" });
+    await expect(createScimToken(t.ctx, { kind: "admin" }, "default", "entra", { ttl })).rejects.toMatchObject({
+      reason: "invalid",
+    });
   }
 });
 
 test("a rotation lets both work for the overlap, then only the new one, for as long as the old one was made for", async () => {
   await using t = await stopped();
-  const old = await createScimToken(t.ctx, "default", "entra", { ttl: 90 * day });
+  const old = await createScimToken(t.ctx, { kind: "admin" }, "default", "entra", { ttl: 90 * day });
   t.later(10 * day);
-  const { secret, token, replaced } = await rotateScimToken(t.ctx, old.token.id);
+  const { secret, token, replaced } = await rotateScimToken(t.ctx, { kind: "admin" }, old.token.id);
   expect(token).toMatchObject({ name: "entra", kind: "scim", expiresAt: t.ctx.now() + 90 * day });
   expect(replaced.expiresAt).toBe(t.ctx.now() + day);
   t.later(day - 1);
   expect([await t.opens(old.secret), await t.opens(secret)]).toEqual([200, 200]);
   t.later(1);
   expect([await t.opens(old.secret), await t.opens(secret)]).toEqual([401, 200]);
-  const next = await rotateScimToken(t.ctx, token.id, 0);
+  const next = await rotateScimToken(t.ctx, { kind: "admin" }, token.id, 0);
   expect([await t.opens(secret), await t.opens(next.secret)]).toEqual([401, 200]);
 });
 
 test("an overlap never gives a token more than its own life, and is at most 30 days", async () => {
   await using t = await stopped();
-  const { token } = await createScimToken(t.ctx, "default", "entra", { ttl: 3_600_000 });
+  const { token } = await createScimToken(t.ctx, { kind: "admin" }, "default", "entra", { ttl: 3_600_000 });
   for (const overlap of [-1, 30 * day + 1, Number.NaN]) {
-    await expect(rotateScimToken(t.ctx, token.id, overlap)).rejects.toMatchObject({ reason: "invalid" });
+    await expect(rotateScimToken(t.ctx, { kind: "admin" }, token.id, overlap)).rejects.toMatchObject({
+      reason: "invalid",
+    });
   }
-  expect((await rotateScimToken(t.ctx, token.id, 30 * day)).replaced.expiresAt).toBe(token.expiresAt);
+  expect((await rotateScimToken(t.ctx, { kind: "admin" }, token.id, 30 * day)).replaced.expiresAt).toBe(
+    token.expiresAt,
+  );
 });
 
 test("a connection has two live tokens of a kind; who asks for a third is told which to revoke", async () => {
   await using t = await stopped();
-  const one = (await createScimToken(t.ctx, "default", "entra")).token;
-  const two = (await rotateScimToken(t.ctx, one.id)).token;
+  const one = (await createScimToken(t.ctx, { kind: "admin" }, "default", "entra")).token;
+  const two = (await rotateScimToken(t.ctx, { kind: "admin" }, one.id)).token;
   const which = `(${one.id} or ${two.id}|${two.id} or ${one.id})`;
   const message = expect.stringMatching(
     new RegExp(`^the connection "entra" has 2 live scim tokens already: revoke ${which}$`),
   );
-  await expect(createScimToken(t.ctx, "default", "entra")).rejects.toMatchObject({ reason: "conflict", message });
-  await expect(rotateScimToken(t.ctx, two.id, 0)).rejects.toMatchObject({ reason: "conflict", message });
-  await createScimToken(t.ctx, "default", "entra", { kind: "client" });
-  await createReadToken(t.ctx, "default", "entra");
-  await createScimToken(t.ctx, "default", "other");
+  await expect(createScimToken(t.ctx, { kind: "admin" }, "default", "entra")).rejects.toMatchObject({
+    reason: "conflict",
+    message,
+  });
+  await expect(rotateScimToken(t.ctx, { kind: "admin" }, two.id, 0)).rejects.toMatchObject({
+    reason: "conflict",
+    message,
+  });
+  await createScimToken(t.ctx, { kind: "admin" }, "default", "entra", { kind: "client" });
+  await createReadToken(t.ctx, { kind: "admin" }, "default", "entra");
+  await createScimToken(t.ctx, { kind: "admin" }, "default", "other");
   t.later(day);
-  const three = (await createScimToken(t.ctx, "default", "entra")).token;
-  await revokeScimToken(t.ctx, two.id);
-  await rotateScimToken(t.ctx, three.id);
+  const three = (await createScimToken(t.ctx, { kind: "admin" }, "default", "entra")).token;
+  await revokeScimToken(t.ctx, { kind: "admin" }, two.id);
+  await rotateScimToken(t.ctx, { kind: "admin" }, three.id);
   for (const dead of [one.id, two.id]) {
-    await expect(rotateScimToken(t.ctx, dead)).rejects.toMatchObject({ reason: "conflict" });
+    await expect(rotateScimToken(t.ctx, { kind: "admin" }, dead)).rejects.toMatchObject({ reason: "conflict" });
   }
 });
 
 test("read tokens of one name are counted by cluster, and one is found under its own org only", async () => {
   await using t = await stopped();
-  await createCluster(t.ctx, "default", "gpu");
-  for (const cluster of ["default", "default", "gpu"]) await createReadToken(t.ctx, cluster, "nsscache");
-  await expect(createReadToken(t.ctx, "default", "nsscache")).rejects.toMatchObject({ reason: "conflict" });
-  const { secret, token } = await createReadToken(t.ctx, "gpu", "nsscache", { org: "default" });
+  await createCluster(t.ctx, { kind: "admin" }, "default", "gpu");
+  for (const cluster of ["default", "default", "gpu"])
+    await createReadToken(t.ctx, { kind: "admin" }, cluster, "nsscache");
+  await expect(createReadToken(t.ctx, { kind: "admin" }, "default", "nsscache")).rejects.toMatchObject({
+    reason: "conflict",
+  });
+  const { secret, token } = await createReadToken(t.ctx, { kind: "admin" }, "gpu", "nsscache", { org: "default" });
   expect(secret).toMatch(/^rcr_/);
-  await expect(createReadToken(t.ctx, "gpu", "x", { org: "acme" })).rejects.toMatchObject({ reason: "not-found" });
+  await expect(createReadToken(t.ctx, { kind: "admin" }, "gpu", "x", { org: "acme" })).rejects.toMatchObject({
+    reason: "not-found",
+  });
   expect(await t.opens(secret), "it writes nothing").toBe(401);
   expect(await authenticate(t.ctx, secret, "read")).toMatchObject({ id: token.id, cluster: token.cluster });
-  await expect(rotateScimToken(t.ctx, token.id)).rejects.toMatchObject({ reason: "conflict" });
+  await expect(rotateScimToken(t.ctx, { kind: "admin" }, token.id)).rejects.toMatchObject({ reason: "conflict" });
 });
 
 test("the list has every kind, the dead too, and neither operators' nor access tokens; last use is to the minute", async () => {
   await using t = await stopped();
-  const { token } = await createScimToken(t.ctx, "default", "entra", { kind: "client", ttl: day });
-  const { secret } = await createReadToken(t.ctx, "default", "nsscache");
-  await revokeScimToken(t.ctx, token.id);
+  const { token } = await createScimToken(t.ctx, { kind: "admin" }, "default", "entra", { kind: "client", ttl: day });
+  const { secret } = await createReadToken(t.ctx, { kind: "admin" }, "default", "nsscache");
+  await revokeScimToken(t.ctx, { kind: "admin" }, token.id);
   const used = t.ctx.now();
   await authenticate(t.ctx, secret, "read");
   t.later(59_000);
@@ -125,8 +142,8 @@ test("the list has every kind, the dead too, and neither operators' nor access t
 
 test("only hashes are at rest, and no secret is logged", async () => {
   await using t = await stopped();
-  const { secret, token } = await createScimToken(t.ctx, "default", "entra");
-  const next = await rotateScimToken(t.ctx, token.id);
+  const { secret, token } = await createScimToken(t.ctx, { kind: "admin" }, "default", "entra");
+  const next = await rotateScimToken(t.ctx, { kind: "admin" }, token.id);
   await t.opens(secret);
   await t.opens(`${secret}x`);
   const { database, logged } = t.server;
@@ -139,8 +156,8 @@ test("only hashes are at rest, and no secret is logged", async () => {
 
 test("a connection that asks too often is told to wait whole seconds, in SCIM's form; others are not", async () => {
   await using t = await stopped({ rate: 1 });
-  const { secret } = await createScimToken(t.ctx, "default", "okta");
-  const { secret: other } = await createScimToken(t.ctx, "default", "entra");
+  const { secret } = await createScimToken(t.ctx, { kind: "admin" }, "default", "okta");
+  const { secret: other } = await createScimToken(t.ctx, { kind: "admin" }, "default", "entra");
   for (let i = 0; i < 5; i++) expect([await t.opens(t.server.token), await t.opens(secret)]).toEqual([200, 200]);
   const { status, headers, json } = await t.server.request("GET", "/Users");
   expect([status, json]).toEqual([
