@@ -120,7 +120,8 @@ export interface OperatorServer extends AsyncDisposable {
   admit(userName: string): Promise<void>;
 }
 
-export async function operatorServer(): Promise<OperatorServer> {
+/** With the tests' fleet, or with another one in its place. */
+export async function operatorServer(other?: (ctx: Context) => Fleet): Promise<OperatorServer> {
   await using open = new AsyncDisposableStack();
   const folder = open.use(await mkdtempDisposable("/tmp/rollcall-operator-")).path;
   const store = open.use(await openSqlite(join(folder, "rollcall.db"), Date.now));
@@ -135,7 +136,7 @@ export async function operatorServer(): Promise<OperatorServer> {
   const app = Fastify({ http2: true, https: { allowHTTP1: true, key, cert }, forceCloseConnections: true });
   let url = "";
   await app.register(fastifyConnectPlugin, {
-    routes: operatorRoutes(ctx, fleet, { publicUrl: () => url, log }),
+    routes: operatorRoutes(ctx, other?.(ctx) ?? fleet, { publicUrl: () => url, log }),
     // Watches are open for as long as their clients like: without this, closing waits for them.
     shutdownTimeoutMs: 0,
   });
