@@ -4,7 +4,7 @@
  * unseen, by which the chain merely ends earlier: against that, a head is noted elsewhere, and checked later.
  */
 
-import { createHash } from "node:crypto";
+import { hash as digest } from "node:crypto";
 
 /** What was done, by whom and why. */
 export interface Deed {
@@ -70,5 +70,5 @@ export function follow(from: ChainHead, entries: readonly Entry[]): ChainHead | 
 function hashOf(before: string, entry: Omit<Entry, "hash">): string {
   const { org, seq, at, actor, cause, action, subject } = entry;
   const text = JSON.stringify([before, org, seq, at, actor, cause, action, subject, entry.before, entry.after]);
-  return createHash("sha256").update(text).digest("hex");
+  return digest("sha256", text, "hex");
 }
