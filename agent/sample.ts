@@ -28,8 +28,8 @@ export function member(teamNumber: number, personNumber: number): Member {
 }
 
 /** The nth of sixteen keys, held by a person. */
-export function key(personNumber: number, n: number): Key {
-  return { kind: "key", uid: parseUid(200_000 + personNumber), key: parseSshKey(publicKeys[n % 16] ?? "") };
+export function key(personNumber: number, n: number, expires?: number): Key {
+  return { kind: "key", uid: parseUid(200_000 + personNumber), key: parseSshKey(publicKeys[n % 16] ?? ""), expires };
 }
 
 /** The step from a copy to exactly this content. */

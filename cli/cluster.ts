@@ -6,10 +6,14 @@ import {
   CreateClusterResponseSchema,
   GetClusterResponseSchema,
   ListClustersResponseSchema,
+  SetClusterResponseSchema,
 } from "../proto/gen/rollcall/v1/cluster_pb.ts";
+import { printMillis } from "../proto/wire.ts";
 import { type InOrg, orgOption, type Run, wholeList } from "./command.ts";
+import { UsageError } from "./exit.ts";
+import { ruleRow } from "./rule.ts";
 import { card, table } from "./table.ts";
-import { showTime } from "./time.ts";
+import { parseDuration, showDuration, showTime } from "./time.ts";
 
 export function clusterCommand(run: Run): Command {
   const command = new Command("cluster").description("clusters, and which groups may use them");
@@ -47,18 +51,58 @@ export function clusterCommand(run: Run): Command {
         show(CreateClusterResponseSchema, made, ({ cluster }) => showCluster(cluster));
       }),
     );
+  command
+    .command("set")
+    .description("set a cluster's templates and its guard")
+    .argument("[cluster]", "its name", "default")
+    .option("--home <template>", "home directories, of {name}, {uid}, {org}, {cluster}; empty: the org's")
+    .option("--shell <path>", "login shell; empty: the org's")
+    .option("--guard-people <n>", "people who may lose access within the window", parseNumber)
+    .option("--guard-percent <n>", "percent of the people who may, if that is more", parseNumber)
+    .option("--guard-window <duration>", "the window, such as 10m", parseDuration)
+    .action(
+      run<Settings>(async ({ clusters, show }, [cluster = "default"], options) => {
+        const { home, shell, guardPeople, guardPercent, guardWindow } = options;
+        const guard = {
+          ...(guardPeople !== undefined && { people: guardPeople }),
+          ...(guardPercent !== undefined && { percent: guardPercent }),
+          ...(guardWindow !== undefined && { window: printMillis(guardWindow) }),
+        };
+        const set = { ...(home !== undefined && { home }), ...(shell !== undefined && { shell }), guard };
+        const done = await clusters.setCluster({ cluster, ...set });
+        show(SetClusterResponseSchema, done, (response) => showCluster(response.cluster));
+      }),
+    );
   return command;
+}
+
+interface Settings {
+  readonly home?: string;
+  readonly shell?: string;
+  readonly guardPeople?: number;
+  readonly guardPercent?: number;
+  /** Milliseconds. */
+  readonly guardWindow?: number;
+}
+
+function parseNumber(text: string): number {
+  if (!/^[0-9]{1,9}(\.[0-9]{1,3})?$/.test(text)) throw new UsageError(`"${text}" is not a number`);
+  return Number(text);
 }
 
 function showCluster(cluster: Cluster | undefined): string {
   if (!cluster) return "";
-  const { name, org, revision, epoch, nodes, rules, createdAt } = cluster;
+  const { name, org, revision, epoch, nodes, people, home, shell, guard, rules, createdAt } = cluster;
   return card({
     name,
     org,
     head: `r${revision} of epoch ${epoch?.seq ?? 0}`,
     nodes: `${nodes}`,
-    rules: rules.map(({ group, grant }) => `${group}: ${grant}`).join(", "),
+    people: `${people}`,
+    home: home || "the org's",
+    shell: shell || "the org's",
+    guard: `${guard?.people ?? 0} people or ${guard?.percent ?? 0} % within ${showDuration(guard?.window)}`,
+    rules: rules.map((rule) => ruleRow(rule).slice(0, 2).join(": ")).join(", "),
     created: showTime(createdAt),
   });
 }

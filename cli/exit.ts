@@ -67,7 +67,9 @@ export function failureOf(error: unknown, server: string | undefined): Failure {
   const network = causes(error).find((cause) => errnoOf(cause) !== undefined);
   const code = network ? exit.unreachable : (byCode[error.code] ?? exit.failed);
   const what = code === exit.unreachable ? `no answer: ${network?.message ?? error.rawMessage}` : error.rawMessage;
-  return { exit: code, text: plain([`${server}: ${what}.`, advice[code]].filter(Boolean).join(" ")) };
+  // Who the caller is was never in doubt: the message says what to do instead.
+  const advised = error.code === Code.PermissionDenied ? undefined : advice[code];
+  return { exit: code, text: plain([`${server}: ${what}.`, advised].filter(Boolean).join(" ")) };
 }
 
 /** How a look at a rollout ends. */

@@ -12,7 +12,12 @@ import { type InOrg, orgOption, type Run } from "./command.ts";
 import { plain } from "./plain.ts";
 import { readText } from "./session.ts";
 import { table } from "./table.ts";
-import { showTime } from "./time.ts";
+import { parseWhen, showTime } from "./time.ts";
+
+interface NewKey extends InOrg {
+  readonly file: string;
+  readonly expires?: string;
+}
 
 export function keyCommand(run: Run): Command {
   const command = new Command("key").description("public SSH keys of people");
@@ -21,13 +26,15 @@ export function keyCommand(run: Run): Command {
     .description("add a public key to a person")
     .argument("<user>", "userName, POSIX name or id")
     .requiredOption("--file <path>", "a .pub file, or - for standard input")
+    .option("--expires <when>", "remove it by itself: 2027-01-31 (UTC), 2027-01-31T12:00:00Z, or in 90d")
     .addOption(orgOption())
     .action(
-      run<InOrg & { file: string }>(async ({ directory, show }, [user = ""], { org, file }) => {
+      run<NewKey>(async ({ directory, show, now }, [user = ""], { org, file, expires }) => {
+        const until = expires === undefined ? {} : { expiresAt: parseWhen("--expires", expires, now()) };
         const given = file === "-" ? await text(process.stdin) : readText("--file", file);
         // Parsed here first: a private key that was given by mistake never leaves this machine.
         const publicKey = printSshKey(parseSshKey(given));
-        show(AddSshKeyResponseSchema, await directory.addSshKey({ org, user, publicKey }), ({ sshKey }) =>
+        show(AddSshKeyResponseSchema, await directory.addSshKey({ org, user, publicKey, ...until }), ({ sshKey }) =>
           plain(`Key ${sshKey?.fingerprint} added to ${user}.`).concat("\n"),
         );
       }),
@@ -41,8 +48,10 @@ export function keyCommand(run: Run): Command {
       run<InOrg>(async ({ directory, show }, [user = ""], { org }) => {
         show(GetUserResponseSchema, await directory.getUser({ org, user }), (found) =>
           table(
-            ["fingerprint", "type", "comment", "added"],
-            (found.user?.sshKeys ?? []).map((key) => [key.fingerprint, key.type, key.comment, showTime(key.createdAt)]),
+            ["fingerprint", "type", "comment", "added", "expires"],
+            (found.user?.sshKeys ?? []).map((key) => {
+              return [key.fingerprint, key.type, key.comment, showTime(key.createdAt), showTime(key.expiresAt)];
+            }),
           ),
         );
       }),

@@ -15,4 +15,5 @@ process.exitCode = await rollcall(process.argv.slice(2), {
   print: (text) => process.stdout.write(text),
   complain: (text) => process.stderr.write(text),
   signal: interrupt.signal,
+  now: Date.now,
 });

@@ -6,10 +6,15 @@ import { auditCommand } from "./audit.ts";
 import { clusterCommand } from "./cluster.ts";
 import type { Run } from "./command.ts";
 import { type Exit, exit, failureOf } from "./exit.ts";
+import { groupCommand } from "./group.ts";
+import { holdCommand } from "./hold.ts";
+import { importCommand } from "./import.ts";
 import { keyCommand } from "./key.ts";
 import { nodeCommand } from "./node.ts";
+import { orgCommand } from "./org.ts";
 import { plain } from "./plain.ts";
 import { rolloutCommand } from "./rollout.ts";
+import { ruleCommand } from "./rule.ts";
 import { openSession, type Settings } from "./session.ts";
 import { joinTokenCommand, scimTokenCommand } from "./token.ts";
 import { userCommand } from "./user.ts";
@@ -20,6 +25,8 @@ export interface World {
   readonly complain: (text: string) => void;
   /** Aborted by Ctrl-C. */
   readonly signal: AbortSignal;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
 }
 
 const environment = `
@@ -29,14 +36,14 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 denied, 5 still progressin
 
 /** Runs one command line, without the program's name. */
 export async function rollcall(words: readonly string[], world: World): Promise<Exit> {
-  const { print, complain, signal } = world;
+  const { complain } = world;
   let ended: Exit = exit.done;
   let asked: string | undefined;
   const run: Run = (act) =>
     async function (this: Command) {
       const settings = this.optsWithGlobals<Settings>();
       asked = settings.server;
-      using session = openSession(settings, print, signal);
+      using session = openSession(settings, world);
       ended = (await act(session, this.processedArgs as string[], this.opts())) ?? exit.done;
     };
   try {
@@ -62,10 +69,15 @@ function program(run: Run, { print, complain }: World): Command {
     .addOption(new Option("-o, --output <form>", "how to print").choices(["table", "json"]).default("table"))
     .addHelpText("after", environment);
   for (const make of [
+    orgCommand,
     clusterCommand,
+    ruleCommand,
+    holdCommand,
+    importCommand,
     nodeCommand,
     rolloutCommand,
     userCommand,
+    groupCommand,
     keyCommand,
     scimTokenCommand,
     joinTokenCommand,

@@ -8,7 +8,10 @@ import about from "../package.json" with { type: "json" };
 import { AuditService } from "../proto/gen/rollcall/v1/audit_pb.ts";
 import { ClusterService } from "../proto/gen/rollcall/v1/cluster_pb.ts";
 import { DirectoryService } from "../proto/gen/rollcall/v1/directory_pb.ts";
+import { EstateService } from "../proto/gen/rollcall/v1/estate_pb.ts";
+import { HoldService } from "../proto/gen/rollcall/v1/hold_pb.ts";
 import { NodeService } from "../proto/gen/rollcall/v1/node_pb.ts";
+import { OrgService } from "../proto/gen/rollcall/v1/org_pb.ts";
 import { RolloutService } from "../proto/gen/rollcall/v1/rollout_pb.ts";
 import { TokenService } from "../proto/gen/rollcall/v1/token_pb.ts";
 import { UsageError } from "./exit.ts";
@@ -27,11 +30,16 @@ export interface Session extends Disposable {
   readonly audit: Client<typeof AuditService>;
   readonly clusters: Client<typeof ClusterService>;
   readonly directory: Client<typeof DirectoryService>;
+  readonly estate: Client<typeof EstateService>;
+  readonly holds: Client<typeof HoldService>;
   readonly nodes: Client<typeof NodeService>;
+  readonly orgs: Client<typeof OrgService>;
   readonly rollouts: Client<typeof RolloutService>;
   readonly tokens: Client<typeof TokenService>;
   /** Aborted by Ctrl-C. */
   readonly signal: AbortSignal;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
   /** Prints a message: as JSON if that was asked for, else what `text` makes of it. */
   readonly show: Show;
   /** As {@link show}, for one of many: JSON on one line. */
@@ -48,7 +56,10 @@ export type Show = <D extends DescMessage>(
 const callTimeout = 30_000;
 
 /** Opens a session. @throws UsageError: no server or token, or a file that cannot be read. */
-export function openSession(settings: Settings, print: (text: string) => void, signal: AbortSignal): Session {
+export function openSession(
+  settings: Settings,
+  { print, signal, now }: Pick<Session, "signal" | "now"> & { readonly print: (text: string) => void },
+): Session {
   const { output } = settings;
   const baseUrl = serverUrl(settings);
   const token = readToken(settings);
@@ -81,10 +92,14 @@ export function openSession(settings: Settings, print: (text: string) => void, s
     audit: client(AuditService),
     clusters: client(ClusterService),
     directory: client(DirectoryService),
+    estate: client(EstateService),
+    holds: client(HoldService),
     nodes: client(NodeService),
+    orgs: client(OrgService),
     rollouts: client(RolloutService),
     tokens: client(TokenService),
     signal,
+    now,
     show: as(2),
     stream: as(),
     [Symbol.dispose]: () => sessionManager.abort(),

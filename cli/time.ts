@@ -1,6 +1,6 @@
 /** Times and durations as people say them. */
 
-import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { type Duration, type Timestamp, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { parseMillis, parseTime } from "../proto/wire.ts";
 import { UsageError } from "./exit.ts";
 
@@ -26,4 +26,25 @@ export function parseDuration(text: string): number {
   const [, digits, unit] = /^([0-9]{1,9})(ms|s|m|h|d)$/.exec(text) ?? [];
   if (digits === undefined) throw new UsageError(`"${text}" is not a duration such as 90s, 10m or 1h`);
   return Number(digits) * units[unit as keyof typeof units];
+}
+
+const day = "[0-9]{4}-[0-9]{2}-[0-9]{2}";
+const rfc3339 = new RegExp(`^(${day})(?:T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\\.[0-9]{1,9})?(?:Z|[+-][0-9]{2}:[0-9]{2}))?$`);
+
+/**
+ * A point in time: a day (its first moment in UTC), RFC 3339, or a duration from now.
+ * @throws UsageError: also a day that no calendar has.
+ */
+export function parseWhen(option: string, text: string, now: number): Timestamp {
+  if (/^[0-9]+[a-z]+$/.test(text)) return timestampFromMs(now + parseDuration(text));
+  const [, date] = rfc3339.exec(text) ?? [];
+  const ms = Date.parse(text);
+  // JavaScript takes February 30 for March 2.
+  const real = date !== undefined && new Date(`${date}T00:00:00Z`).toJSON()?.startsWith(date);
+  if (!real || Number.isNaN(ms)) {
+    throw new UsageError(
+      `${option} ${JSON.stringify(text)} is not a time such as 2027-01-31, 2027-01-31T12:00:00Z or 90d`,
+    );
+  }
+  return timestampFromMs(ms);
 }

@@ -1,18 +1,43 @@
 /** `rollcall user`: who has which POSIX identity. */
 
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import {
+  CreateUserResponseSchema,
   type DirectoryUser,
   GetUserResponseSchema,
   ListLocksResponseSchema,
   ListUsersResponseSchema,
   LockUserResponseSchema,
+  RemoveUserResponseSchema,
+  RenameUserResponseSchema,
   UnlockUserResponseSchema,
+  UpdateUserResponseSchema,
 } from "../proto/gen/rollcall/v1/directory_pb.ts";
 import { type InOrg, orgOption, type Run, wholeList } from "./command.ts";
+import { UsageError } from "./exit.ts";
+import { parseId } from "./number.ts";
 import { plain } from "./plain.ts";
 import { card, table } from "./table.ts";
 import { showTime } from "./time.ts";
+
+interface NewUser extends InOrg {
+  readonly fullName: string;
+  readonly givenName: string;
+  readonly familyName: string;
+  readonly email: string;
+  readonly uid?: string;
+  readonly home: string;
+  readonly shell: string;
+}
+
+interface ChangedUser extends InOrg {
+  readonly urgent?: boolean;
+  readonly active?: "yes" | "no";
+  readonly fullName?: string;
+  readonly email?: string;
+  readonly home?: string;
+  readonly shell?: string;
+}
 
 export function userCommand(run: Run): Command {
   const command = new Command("user").description("people, and their POSIX identities");
@@ -39,6 +64,80 @@ export function userCommand(run: Run): Command {
     .action(
       run<InOrg>(async ({ directory, show }, [user = ""], { org }) => {
         show(GetUserResponseSchema, await directory.getUser({ org, user }), (found) => showUser(found.user));
+      }),
+    );
+  command
+    .command("create")
+    .description("make a local person, whom no identity provider knows")
+    .argument("<user>", "userName: an e-mail address or a word")
+    .option("--full-name <text>", "for passwd and lists", "")
+    .option("--given-name <text>", "for the org's rule of POSIX names", "")
+    .option("--family-name <text>", "for the same", "")
+    .option("--email <address>", "for the same", "")
+    .option("--uid <number>", "the UID that shall be theirs")
+    .option("--home <path>", "home directory of their own", "")
+    .option("--shell <path>", "login shell of their own", "")
+    .addOption(orgOption())
+    .action(
+      run<NewUser>(async ({ directory, show }, [userName = ""], { uid, fullName, ...stated }) => {
+        const number = uid === undefined ? {} : { uid: parseId("--uid", uid) };
+        const made = await directory.createUser({ userName, displayName: fullName, ...stated, ...number });
+        show(CreateUserResponseSchema, made, (done) => showUser(done.user));
+      }),
+    );
+  command
+    .command("set")
+    .description("change a person: home and shell of anybody, the rest of local people")
+    .argument("<user>", "userName, POSIX name or id")
+    .addOption(new Option("--active <yes|no>", "whether they may have access at all").choices(["yes", "no"]))
+    .option("--full-name <text>", "for passwd and lists")
+    .option("--email <address>", "e-mail address")
+    .option("--home <path>", 'home directory of their own; "": by the rules')
+    .option("--shell <path>", 'login shell of their own; "": by the rules')
+    .option("--urgent", "past the guard: nothing waits")
+    .addOption(orgOption())
+    .action(
+      run<ChangedUser>(
+        async ({ directory, show }, [user = ""], { org, active, fullName, urgent = false, ...stated }) => {
+          if ([active, fullName, ...Object.values(stated)].every((value) => value === undefined)) {
+            throw new UsageError(
+              "nothing to set: give at least one of --active, --full-name, --email, --home, --shell",
+            );
+          }
+          const done = await directory.updateUser({
+            org,
+            user,
+            urgent,
+            ...stated,
+            ...(active !== undefined && { active: active === "yes" }),
+            ...(fullName !== undefined && { displayName: fullName }),
+          });
+          show(UpdateUserResponseSchema, done, (changed) => showUser(changed.user));
+        },
+      ),
+    );
+  command
+    .command("rename")
+    .description("give a person another POSIX name, on every node; the old one stays taken for ever")
+    .argument("<user>", "userName, POSIX name or id")
+    .argument("<name>", "the new POSIX name")
+    .addOption(orgOption())
+    .action(
+      run<InOrg>(async ({ directory, show }, [user = "", posixName = ""], { org }) => {
+        const done = await directory.renameUser({ org, user, posixName });
+        show(RenameUserResponseSchema, done, (renamed) => showUser(renamed.user));
+      }),
+    );
+  command
+    .command("remove")
+    .description("remove a local person everywhere; UID and POSIX name stay taken for ever")
+    .argument("<user>", "userName, POSIX name or id")
+    .option("--urgent", "past the guard: nothing waits")
+    .addOption(orgOption())
+    .action(
+      run<InOrg & { urgent?: boolean }>(async ({ directory, show }, [user = ""], { org, urgent = false }) => {
+        const done = await directory.removeUser({ org, user, urgent });
+        show(RemoveUserResponseSchema, done, () => plain(`${user} is removed.`).concat("\n"));
       }),
     );
   command
@@ -90,6 +189,9 @@ function showUser(user: DirectoryUser | undefined): string {
     uid: `${user.uid}`,
     active: isActive(user),
     "full name": user.displayName,
+    home: user.home || "by rule",
+    shell: user.shell || "by rule",
+    "made by": user.origin,
     groups: user.groups.join(", "),
     clusters: user.clusters.join(", "),
     keys: user.sshKeys.map(({ fingerprint }) => fingerprint).join(", "),

@@ -1,5 +1,9 @@
 /** What membership in a group grants in a cluster. Only operators state grants; an identity provider never does. */
 
+import { quote, refuse } from "./refusal.ts";
+import { type AdminLevel, parseAccountName, parseAdminLevel, parseLimits } from "./slurm.ts";
+import { parseSudoCommands, type SudoCommands } from "./sudo.ts";
+
 /** One thing that a group's members get. */
 export type Grant = LoginGrant | GroupGrant | SudoGrant | AccountGrant;
 
@@ -18,7 +22,7 @@ export interface SudoGrant {
   readonly kind: "sudo";
   /** Whether sudo asks for a password; whoever has none on the node then gets nothing. */
   readonly password: boolean;
-  readonly commands: "ALL" | readonly string[];
+  readonly commands: SudoCommands;
 }
 
 /** Use of a Slurm account. */
@@ -29,7 +33,44 @@ export interface AccountGrant {
   readonly parent: string | undefined;
   /** Whether it is where jobs go that name no account; of several, the first by name is. */
   readonly isDefault: boolean;
-  readonly adminLevel: "none" | "operator" | "administrator";
+  readonly adminLevel: AdminLevel;
   /** Limits of each member's association, by sacctmgr(1)'s names in lower case: `maxjobs`, `grptres`, ... */
   readonly limits: Readonly<Record<string, string>>;
+}
+
+const fields: Readonly<Record<Grant["kind"], readonly string[]>> = {
+  login: ["kind"],
+  group: ["kind"],
+  sudo: ["kind", "password", "commands"],
+  account: ["kind", "account", "parent", "isDefault", "adminLevel", "limits"],
+};
+
+/** @throws Refusal `invalid`, naming the field, the value and the rule. */
+export function parseGrant(value: unknown): Grant {
+  const stated = (typeof value === "object" && value !== null ? value : {}) as Readonly<Record<string, unknown>>;
+  const kind = (Object.keys(fields) as Grant["kind"][]).find((each) => each === stated["kind"]);
+  if (!kind) refuse("invalid", `a grant is login, group, sudo or account, not ${quote(stated["kind"])}`);
+  const stranger = Object.keys(stated).find((field) => !fields[kind].includes(field));
+  if (stranger !== undefined) refuse("invalid", `a ${kind} grant has no field ${quote(stranger)}`);
+  switch (kind) {
+    case "login":
+    case "group":
+      return { kind };
+    case "sudo":
+      return { kind, password: flag("password", stated), commands: parseSudoCommands(stated["commands"]) };
+    case "account":
+      return {
+        kind,
+        account: parseAccountName(stated["account"]),
+        parent: stated["parent"] === undefined ? undefined : parseAccountName(stated["parent"], "parent"),
+        isDefault: flag("isDefault", stated),
+        adminLevel: parseAdminLevel(stated["adminLevel"]),
+        limits: parseLimits(stated["limits"]),
+      };
+  }
+}
+
+function flag(field: string, stated: Readonly<Record<string, unknown>>): boolean {
+  const value = stated[field];
+  return typeof value === "boolean" ? value : refuse("invalid", `${field} ${quote(value)} must be true or false`);
 }

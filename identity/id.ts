@@ -38,6 +38,28 @@ export function parseGid(value: unknown): Gid {
   return parseId("gid", value) as Gid;
 }
 
+/**
+ * A range that an org may give numbers of.
+ * @throws Refusal `invalid`, naming the field: it ends before it begins, or touches ids that are someone else's.
+ */
+export function parseRange(field: string, { first, last }: IdRange): IdRange {
+  const shown = `${field} ${quote(`${first}-${last}`)}`;
+  for (const end of [first, last]) {
+    if (!Number.isInteger(end) || end < 0 || end > 4_294_967_295) {
+      refuse("invalid", `${shown}: both ends must be whole numbers from 0 to 4294967295`);
+    }
+  }
+  if (first > last) refuse("invalid", `${shown} ends before it begins`);
+  const theirs = closed.find((range) => overlap(range, { first, last }));
+  if (theirs) refuse("invalid", `${shown} touches ${theirs.first}..${theirs.last}, which belongs to ${theirs.whose}`);
+  return { first, last };
+}
+
+/** Whether two ranges have a number in common. */
+export function overlap(a: IdRange, b: IdRange): boolean {
+  return a.first <= b.last && b.first <= a.last;
+}
+
 function parseId(what: "uid" | "gid", value: unknown): number {
   if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value > 4_294_967_295) {
     refuse("invalid", `${what} ${quote(value)} is not a whole number from 0 to 4294967295`);

@@ -45,25 +45,28 @@ export function parseName(value: unknown): Name {
   return value as Name;
 }
 
-// What a directory may call people and groups whose names shall be POSIX names: the local part of an e-mail address, or a
-// plain word. Anything else (spaces, quotes, other scripts) is refused: to repair it would be to guess, and two guesses
-// can meet.
-const derivable = /^[A-Za-z_][A-Za-z0-9._-]*$/;
+// What a directory may say where POSIX names are made of it: a plain word. Anything else (quotes, other scripts) is
+// refused: to repair it would be to guess, and two guesses can meet.
+const derivable = /^[A-Za-z0-9._-]+$/;
+
+/** What becomes of spaces between words: they are refused, or each is a `-`. */
+export type Spaces = "refuse" | "dash";
 
 /**
- * Derives candidates for a POSIX name from a SCIM userName or displayName, best first: the part before `@`, lower-cased,
- * dots made `-`, then the same with 2, 3, ... behind it.
- * @throws Refusal `invalid`: what cannot be derived, or is reserved, with the rule.
+ * What a stated value adds to a POSIX name: lower-cased, dots made `-`.
+ * @throws Refusal `invalid`: what nothing can be derived from, with the rule.
  */
-export function nameCandidates(stated: string): Name[] {
-  const local = stated.split("@", 1)[0] ?? "";
-  if (!derivable.test(local)) {
-    refuse(
-      "invalid",
-      `no POSIX name can be made of ${quote(stated)}: before any "@" it must match ${derivable.source}`,
-    );
+export function derive(field: string, value: string, spaces: Spaces = "refuse"): string {
+  const words = spaces === "dash" ? value.replaceAll(" ", "-") : value;
+  if (!derivable.test(words)) {
+    const rule = `must match ${derivable.source}${spaces === "dash" ? ", or have spaces" : ""}`;
+    refuse("invalid", `no POSIX name can be made of ${field} ${quote(value)}: ${rule}`);
   }
-  const stem = parseName(local.toLowerCase().replaceAll(".", "-"));
+  return words.toLowerCase().replaceAll(".", "-");
+}
+
+/** The names to try for one stem, best first: the stem itself, then with 2, 3, ... behind it. */
+export function nameCandidates(stem: Name): Name[] {
   return ladder.map((suffix) => (stem.slice(0, longestName - suffix.length) + suffix) as Name);
 }
 

@@ -4,6 +4,7 @@ import { hostileInputs as inputs } from "../test/hostile.ts";
 import { parseGid, parseUid } from "./id.ts";
 import { nameCandidates, parseName } from "./name.ts";
 import { keyOf, parse, parseGecos, parseHome, parseKey, parseShell, print, sanitiseGecos } from "./resource.ts";
+import { nameFrom } from "./template.ts";
 import { anyResource, aUser } from "./testing.ts";
 
 describe("canonical text", () => {
@@ -51,6 +52,8 @@ describe("canonical text", () => {
   });
 });
 
+const candidatesOf = (userName: string) => nameCandidates(nameFrom("{userName}", "refuse", { userName }));
+
 describe("hostile names", () => {
   test.each([...inputs("login", "reject"), ...inputs("group", "reject")])("refused: %s", (_, value) => {
     expect(() => parseName(value)).toThrow(/POSIX name/);
@@ -58,13 +61,13 @@ describe("hostile names", () => {
 
   // An accepted login may have capitals (B098, toString): the POSIX name derived from it is lower case.
   test.each(inputs("login", "accept"))("taken: %s", (_, value) => {
-    expect(nameCandidates(String(value))[0]).toBe(String(value).toLowerCase());
+    expect(candidatesOf(String(value))[0]).toBe(String(value).toLowerCase());
   });
 
   test.each([...inputs("login", "reject"), ...inputs("group", "reject")].filter(([, value]) => value !== "ADMINS"))(
     "no name is derived from %s",
     (_, value) => {
-      expect(() => nameCandidates(String(value))).toThrow(/POSIX name/);
+      expect(() => candidatesOf(String(value))).toThrow(/POSIX name/);
     },
   );
 
@@ -75,7 +78,7 @@ describe("hostile names", () => {
         (text) => {
           let candidates: readonly string[] = [];
           try {
-            candidates = nameCandidates(text);
+            candidates = candidatesOf(text);
           } catch (err) {
             expect(err).toMatchObject({ reason: "invalid" });
           }
@@ -87,12 +90,12 @@ describe("hostile names", () => {
   });
 
   test("the ladder", () => {
-    expect(nameCandidates("Ada.Lovelace@example.org").slice(0, 3)).toEqual([
+    expect(candidatesOf("Ada.Lovelace@example.org").slice(0, 3)).toEqual([
       "ada-lovelace",
       "ada-lovelace2",
       "ada-lovelace3",
     ]);
-    expect(nameCandidates("a".repeat(31))[1]).toBe(`${"a".repeat(30)}2`);
+    expect(candidatesOf("a".repeat(31))[1]).toBe(`${"a".repeat(30)}2`);
   });
 });
 

@@ -9,7 +9,9 @@
 import { type Gid, parseGid, parseUid, type Uid } from "./id.ts";
 import { type Name, parseName } from "./name.ts";
 import { quote, refuse } from "./refusal.ts";
+import { type AdminLevel, parseAccountName, parseAdminLevel, parseLimitsLine, printLimits } from "./slurm.ts";
 import { parseSshKey, type SshKey } from "./ssh-key.ts";
+import { parseSudoCommands, type SudoCommands } from "./sudo.ts";
 
 /** A person's account: the fields of passwd(5). */
 export interface User {
@@ -41,12 +43,44 @@ export interface Key {
   readonly kind: "key";
   readonly uid: Uid;
   readonly key: SshKey;
+  /** From when on it signs nobody in, seconds since 1970; undefined: no such time. */
+  readonly expires: number | undefined;
 }
 
-export type Resource = User | Group | Member | Key;
+/** What the members of a POSIX group may run as anybody. */
+export interface Sudo {
+  readonly kind: "sudo";
+  readonly gid: Gid;
+  /** Whether sudo asks for a password. */
+  readonly password: boolean;
+  readonly commands: SudoCommands;
+}
+
+/** A Slurm account. */
+export interface Account {
+  readonly kind: "account";
+  readonly name: string;
+  /** The account above it; undefined: Slurm's root account. */
+  readonly parent: string | undefined;
+}
+
+/** A user's use of a Slurm account. */
+export interface Association {
+  readonly kind: "association";
+  readonly account: string;
+  readonly uid: Uid;
+  readonly isDefault: boolean;
+  readonly adminLevel: AdminLevel;
+  readonly limits: Readonly<Record<string, string>>;
+}
+
+export type Resource = User | Group | Member | Key | Sudo | Account | Association;
 export type Kind = Resource["kind"];
 
-/** Names a resource: `user/200000`, `group/70000`, `member/70000/200000`, `key/200000/<sha256 of the key blob, hex>`. */
+/**
+ * Names a resource: `user/200000`, `group/70000`, `member/70000/200000`, `key/200000/<sha256 of the key blob, hex>`,
+ * `sudo/70000`, `account/physics`, `association/physics/200000`.
+ */
 export type ResourceKey = string & { readonly __resourceKey: unique symbol };
 
 export function keyOf(resource: Resource): ResourceKey {
@@ -59,6 +93,12 @@ export function keyOf(resource: Resource): ResourceKey {
       return `member/${resource.gid}/${resource.uid}` as ResourceKey;
     case "key":
       return `key/${resource.uid}/${resource.key.sha256}` as ResourceKey;
+    case "sudo":
+      return `sudo/${resource.gid}` as ResourceKey;
+    case "account":
+      return `account/${resource.name}` as ResourceKey;
+    case "association":
+      return `association/${resource.account}/${resource.uid}` as ResourceKey;
   }
 }
 
@@ -71,22 +111,23 @@ const hex64 = /^[0-9a-f]{64}$/;
 
 /** @throws Refusal `invalid`: not a key that {@link keyOf} could have made. */
 export function parseKey(value: string): ResourceKey {
-  const [kind, first, second, ...rest] = value.split("/");
-  const made =
-    rest.length > 0 || first === undefined
-      ? undefined
-      : kind === "user" && second === undefined
-        ? `user/${parseUid(decimal(first))}`
-        : kind === "group" && second === undefined
-          ? `group/${parseGid(decimal(first))}`
-          : kind === "member" && second !== undefined
-            ? `member/${parseGid(decimal(first))}/${parseUid(decimal(second))}`
-            : kind === "key" && second !== undefined && hex64.test(second)
-              ? `key/${parseUid(decimal(first))}/${second}`
-              : undefined;
+  const [kind = "", ...parts] = value.split("/");
+  const form = forms.get(kind);
+  const made = form?.length === parts.length ? [kind, ...form.map((read, at) => read(parts[at] ?? ""))].join("/") : "";
   if (made !== value) refuse("invalid", `${quote(value)} does not name a resource`);
   return value as ResourceKey;
 }
+
+/** What stands behind the kind in a key, part by part. */
+const forms: ReadonlyMap<string, readonly ((part: string) => string | number)[]> = new Map([
+  ["user", [(part: string) => parseUid(decimal(part))]],
+  ["group", [(part: string) => parseGid(decimal(part))]],
+  ["member", [(part: string) => parseGid(decimal(part)), (part: string) => parseUid(decimal(part))]],
+  ["key", [(part: string) => parseUid(decimal(part)), (part: string) => (hex64.test(part) ? part : "?")]],
+  ["sudo", [(part: string) => parseGid(decimal(part))]],
+  ["account", [(part: string) => parseAccountName(part)]],
+  ["association", [(part: string) => parseAccountName(part), (part: string) => parseUid(decimal(part))]],
+]);
 
 /** The canonical line of a resource, without a line break. */
 export function print(resource: Resource): string {
@@ -100,7 +141,17 @@ export function print(resource: Resource): string {
     case "member":
       return `member\t${resource.gid}\t${resource.uid}`;
     case "key":
-      return `key\t${resource.uid}\t${resource.key.type}\t${resource.key.base64}\t${resource.key.comment}`;
+      return `key\t${resource.uid}\t${resource.key.type}\t${resource.key.base64}\t${resource.key.comment}\t${resource.expires ?? ""}`;
+    case "sudo": {
+      const { gid, password, commands } = resource;
+      return `sudo\t${gid}\t${password ? "password" : "nopassword"}\t${commands === "ALL" ? "ALL" : commands.join(",")}`;
+    }
+    case "account":
+      return `account\t${resource.name}\t${resource.parent ?? ""}`;
+    case "association": {
+      const { account, uid, isDefault, adminLevel, limits } = resource;
+      return `association\t${account}\t${uid}\t${isDefault ? "default" : ""}\t${adminLevel}\t${printLimits(limits)}`;
+    }
   }
 }
 
@@ -115,12 +166,19 @@ export function parse(line: string): Resource {
   return resource;
 }
 
+const counts: ReadonlyMap<string, number> = new Map<Kind, number>([
+  ["user", 7],
+  ["group", 3],
+  ["member", 3],
+  ["key", 6],
+  ["sudo", 4],
+  ["account", 3],
+  ["association", 6],
+]);
+
 function read(fields: readonly string[]): Resource {
-  const [kind, a = "", b = "", c = "", d = "", e = "", f = ""] = fields;
-  const count = { user: 7, group: 3, member: 3, key: 5 }[kind as Kind];
-  if (!Object.hasOwn({ user: 1, group: 1, member: 1, key: 1 }, kind ?? "") || fields.length !== count) {
-    refuse("invalid", `${quote(fields.join(" "))} is not a resource`);
-  }
+  const [kind = "", a = "", b = "", c = "", d = "", e = "", f = ""] = fields;
+  if (fields.length !== counts.get(kind)) refuse("invalid", `${quote(fields.join(" "))} is not a resource`);
   switch (kind as Kind) {
     case "user":
       return user({ uid: decimal(a), gid: decimal(b), name: c, gecos: d, home: e, shell: f });
@@ -129,8 +187,46 @@ function read(fields: readonly string[]): Resource {
     case "member":
       return { kind: "member", gid: parseGid(decimal(a)), uid: parseUid(decimal(b)) };
     case "key":
-      return { kind: "key", uid: parseUid(decimal(a)), key: parseSshKey(d === "" ? `${b} ${c}` : `${b} ${c} ${d}`) };
+      return {
+        kind: "key",
+        uid: parseUid(decimal(a)),
+        key: parseSshKey(d === "" ? `${b} ${c}` : `${b} ${c} ${d}`),
+        expires: e === "" ? undefined : parseExpiry(decimal(e)),
+      };
+    case "sudo":
+      return {
+        kind: "sudo",
+        gid: parseGid(decimal(a)),
+        password: b === "password",
+        commands: parseSudoCommands(c === "ALL" ? c : c.split(",")),
+      };
+    case "account":
+      return {
+        kind: "account",
+        name: parseAccountName(a),
+        parent: b === "" ? undefined : parseAccountName(b, "parent"),
+      };
+    case "association":
+      return {
+        kind: "association",
+        account: parseAccountName(a),
+        uid: parseUid(decimal(b)),
+        isDefault: c === "default",
+        adminLevel: parseAdminLevel(d),
+        limits: parseLimitsLine(e),
+      };
   }
+}
+
+/** The latest expiry of a key: the year 2200, in seconds since 1970. */
+const lastExpiry = 7_258_118_400;
+
+/** When a key expires, in whole seconds since 1970. @throws Refusal `invalid`. */
+export function parseExpiry(value: unknown): number {
+  if (typeof value !== "number" || !Number.isInteger(value) || value < 1 || value > lastExpiry) {
+    refuse("invalid", `expires ${quote(value)} must be whole seconds since 1970, before the year 2200`);
+  }
+  return value;
 }
 
 /** Makes a user of loose fields, each checked. @throws Refusal `invalid`. */

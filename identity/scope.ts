@@ -11,10 +11,10 @@ export type Role = "login" | "compute" | "controller";
 export const roles: readonly Role[] = ["login", "compute", "controller"];
 
 const carried: Record<Role, ReadonlySet<Kind>> = {
-  login: new Set(["user", "group", "member", "key"]),
+  login: new Set(["user", "group", "member", "key", "sudo"]),
   compute: new Set(["user", "group", "member", "key"]),
   // Nobody but operators signs in to a controller: it resolves people, and holds none of their keys.
-  controller: new Set(["user", "group", "member"]),
+  controller: new Set(["user", "group", "member", "account", "association"]),
 };
 
 /** Whether nodes of a role are sent resources of a kind. */

@@ -69,7 +69,7 @@ export function printSshKey({ type, base64, comment }: SshKey): string {
 }
 
 /** `SHA256:...`, as `ssh-keygen -l` prints it. */
-export function fingerprint({ sha256 }: SshKey): string {
+export function fingerprint({ sha256 }: Pick<SshKey, "sha256">): string {
   return `SHA256:${Buffer.from(sha256, "hex").toString("base64").replace(/=+$/, "")}`;
 }
 

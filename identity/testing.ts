@@ -4,8 +4,9 @@ import { createHash } from "node:crypto";
 import fc from "fast-check";
 import type { Gid, Uid } from "./id.ts";
 import type { Name } from "./name.ts";
-import { keyOf, type Resource, type ResourceKey } from "./resource.ts";
+import { type Association, type Key, keyOf, type Resource, type ResourceKey } from "./resource.ts";
 import { parseSshKey } from "./ssh-key.ts";
+import type { SudoCommands } from "./sudo.ts";
 
 /** A valid ed25519 public key line, the same for the same seed. */
 export function ed25519Line(seed: string, comment = ""): string {
@@ -36,18 +37,44 @@ export function aMember(group: number, user: number): Resource {
   return { kind: "member", gid: (70_000 + group) as Gid, uid: (200_000 + user) as Uid };
 }
 
-export function aKey(user: number, seed: string): Resource {
-  return { kind: "key", uid: (200_000 + user) as Uid, key: parseSshKey(ed25519Line(seed)) };
+export function aKey(user: number, seed: string): Key {
+  return { kind: "key", uid: (200_000 + user) as Uid, key: parseSshKey(ed25519Line(seed)), expires: undefined };
 }
 
-/** Any resource of a small world of 8 users and 4 groups, so that random edits meet one another. */
+export function aSudo(group: number, commands: SudoCommands): Resource {
+  return { kind: "sudo", gid: (70_000 + group) as Gid, password: false, commands };
+}
+
+export function anAssociation(account: string, user: number, limits: Association["limits"]): Resource {
+  const uid = (200_000 + user) as Uid;
+  return { kind: "association", account, uid, isDefault: user % 2 === 0, adminLevel: "none", limits };
+}
+
+const anyAccount = fc.constantFrom("physics", "optics", "a-b_9");
+
+/** Any resource of a small world of 8 users, 4 groups and 3 accounts, so that random edits meet one another. */
 export const anyResource: fc.Arbitrary<Resource> = fc.oneof(
   fc
     .record({ n: fc.nat(7), gecos: fc.constantFrom("", "A", "Älan Ünïcode", "x".repeat(100)) })
     .map(({ n, gecos }) => aUser(n, { gecos })),
   fc.nat(3).map(aGroup),
   fc.tuple(fc.nat(3), fc.nat(7)).map(([group, user]) => aMember(group, user)),
-  fc.tuple(fc.nat(7), fc.nat(2)).map(([user, key]) => aKey(user, `${user} ${key}`)),
+  fc
+    .tuple(fc.nat(7), fc.nat(2), fc.constantFrom(undefined, 1, 1_800_000_000))
+    .map(([user, key, expires]) => ({ ...aKey(user, `${user} ${key}`), expires })),
+  fc
+    .tuple(fc.nat(3), fc.constantFrom<SudoCommands[]>("ALL", ["/usr/bin/id"], ["/bin/a -x /b", "/usr/bin/id"]))
+    .map(([group, commands]) => aSudo(group, commands)),
+  fc
+    .tuple(anyAccount, fc.option(anyAccount, { nil: undefined }))
+    .map(([name, parent]) => ({ kind: "account", name, parent }) as const),
+  fc
+    .tuple(
+      anyAccount,
+      fc.nat(7),
+      fc.constantFrom({}, { fairshare: "1" }, { grptres: "cpu=4,gres/gpu=2", maxjobs: "10" }),
+    )
+    .map(([account, user, limits]) => anAssociation(account, user, limits)),
 );
 
 /** A history: each element is what one revision puts and removes, and removals name only what is held. */

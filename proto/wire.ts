@@ -11,9 +11,11 @@ import { parseGid, parseUid } from "../identity/id.ts";
 import { parseName } from "../identity/name.ts";
 import type { Position } from "../identity/position.ts";
 import { quote, refuse } from "../identity/refusal.ts";
-import { parseKey, type Resource, user } from "../identity/resource.ts";
+import { parseExpiry, parseKey, type Resource, user } from "../identity/resource.ts";
 import type { Role } from "../identity/scope.ts";
+import { parseAccountName, parseAdminLevel, parseLimits } from "../identity/slurm.ts";
 import { parseSshKey } from "../identity/ssh-key.ts";
+import { parseSudoCommands, type SudoCommands } from "../identity/sudo.ts";
 import * as node from "./gen/rollcall/v1/node_pb.ts";
 import * as pb from "./gen/rollcall/v1/resource_pb.ts";
 
@@ -34,8 +36,25 @@ export function printResource(resource: Resource): pb.Resource {
     case "key": {
       const { type, base64, comment } = resource.key;
       const blob = Buffer.from(base64, "base64");
-      const value = create(pb.KeySchema, { uid: resource.uid, type, blob, comment });
+      const expires = BigInt(resource.expires ?? 0);
+      const value = create(pb.KeySchema, { uid: resource.uid, type, blob, comment, expires });
       return create(pb.ResourceSchema, { kind: { case: "key", value } });
+    }
+    case "sudo": {
+      const { gid, password } = resource;
+      const commands = resource.commands === "ALL" ? ["ALL"] : [...resource.commands];
+      const value = create(pb.SudoSchema, { gid, password, commands });
+      return create(pb.ResourceSchema, { kind: { case: "sudo", value } });
+    }
+    case "account": {
+      const { name, parent = "" } = resource;
+      const value = create(pb.AccountSchema, { name, parent });
+      return create(pb.ResourceSchema, { kind: { case: "account", value } });
+    }
+    case "association": {
+      const { kind: _, limits, ...fields } = resource;
+      const value = create(pb.AssociationSchema, { ...fields, limits: { ...limits } });
+      return create(pb.ResourceSchema, { kind: { case: "association", value } });
     }
   }
 }
@@ -52,11 +71,46 @@ export function parseResource({ kind }: pb.Resource): Resource {
       const { type, blob, comment } = kind.value;
       const key = parseSshKey(`${type} ${Buffer.from(blob).toString("base64")} ${comment}`);
       if (key.type !== type || key.comment !== comment) refuse("invalid", `the comment ${quote(comment)} is not clean`);
-      return { kind: "key", uid: parseUid(kind.value.uid), key };
+      const { expires } = kind.value;
+      return {
+        kind: "key",
+        uid: parseUid(kind.value.uid),
+        key,
+        expires: expires === 0n ? undefined : parseExpiry(Number(expires)),
+      };
+    }
+    case "sudo": {
+      const { gid, password, commands } = kind.value;
+      return { kind: "sudo", gid: parseGid(gid), password, commands: parseSorted(commands) };
+    }
+    case "account": {
+      const { name, parent } = kind.value;
+      const above = parent === "" ? undefined : parseAccountName(parent, "parent");
+      return { kind: "account", name: parseAccountName(name), parent: above };
+    }
+    case "association": {
+      const { account, uid, isDefault, adminLevel, limits } = kind.value;
+      return {
+        kind: "association",
+        account: parseAccountName(account),
+        uid: parseUid(uid),
+        isDefault,
+        adminLevel: parseAdminLevel(adminLevel),
+        limits: parseLimits(limits),
+      };
     }
     case undefined:
       return refuse("invalid", "a resource of a kind that is not known here");
   }
+}
+
+/** Commands of sudo as they must be said: one text for one meaning. */
+function parseSorted(commands: readonly string[]): SudoCommands {
+  const parsed = parseSudoCommands(commands.length === 1 && commands[0] === "ALL" ? "ALL" : commands);
+  if (parsed !== "ALL" && parsed.join() !== commands.join()) {
+    refuse("invalid", "the commands of sudo are not sorted, or one is there twice");
+  }
+  return parsed;
 }
 
 export function printPosition({ epoch, revision, digest }: Position): pb.Position {

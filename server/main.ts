@@ -12,6 +12,7 @@ import { operatorRoutes } from "./api/routes.ts";
 import { openAuthority } from "./authority/authority.ts";
 import { seed } from "./directory/clusters.ts";
 import type { Context } from "./directory/context.ts";
+import { expireKeys } from "./directory/keys.ts";
 import { createAdminToken } from "./directory/tokens.ts";
 import { writeDurably } from "./durable-file.ts";
 import { oauth } from "./oauth/routes.ts";
@@ -26,6 +27,9 @@ import { listen } from "./stream/node-port.ts";
 
 /** How often progress is written, in milliseconds. */
 const saveEvery = 250;
+
+/** How often keys whose time has come are looked for, in milliseconds. */
+const expireEvery = 1000;
 
 /** How often the server's own certificate is looked at, in milliseconds; it is replaced at half its life. */
 const renewEvery = 12 * 3_600_000;
@@ -78,6 +82,20 @@ async function main(options: Options): Promise<void> {
   const saving = setInterval(() => {
     ledger.save().catch((err: unknown) => log.error({ err }, "writing progress failed"));
   }, saveEvery);
+  let troubled = false;
+  let expiry = Promise.resolve();
+  const expiring = setInterval(() => {
+    // One after another; a failure is logged once, and tried again until it works.
+    expiry = expiry
+      .then(() => expireKeys(ctx))
+      .then(() => {
+        troubled = false;
+      })
+      .catch((err: unknown) => {
+        if (!troubled) log.error({ err }, "removing expired keys failed");
+        troubled = true;
+      });
+  }, expireEvery);
   const renewing = setInterval(() => {
     authority
       .issueServer(certificateNames(options))
@@ -102,6 +120,8 @@ async function main(options: Options): Promise<void> {
   log.info("stopping");
   clearInterval(saving);
   clearInterval(renewing);
+  clearInterval(expiring);
+  await expiry;
   await nodes.drain();
   await app.close();
 }

@@ -64,6 +64,17 @@ describe("one file per user, sorted lines", () => {
     expect(third.writes.map(said)).toEqual(["revoke-keys: remove user1"]);
   });
 
+  test("a key that expires says so to sshd, in UTC; another time is a revocation", async () => {
+    const node = new Node();
+    const at = Date.UTC(2031, 0, 2, 3, 4, 5) / 1000;
+    await node.to([person(1), key(1, 1, at)]);
+    expect(node.files()).toEqual({ user1: `expiry-time="20310102030405Z" ${lines(key(1, 1))}` });
+    const sooner = await node.to([person(1), key(1, 1, at - 60)]);
+    expect(sooner.writes.map(said)).toEqual(["revoke-keys: write user1"]);
+    await node.to([person(1), key(1, 1)]);
+    expect(node.files()).toEqual({ user1: lines(key(1, 1)) });
+  });
+
   test("a user who goes takes the file along, a new name moves it, and two may swap names", async () => {
     const node = new Node();
     await node.to([person(1), person(2), person(3), key(1, 1), key(2, 2), key(3, 3)]);

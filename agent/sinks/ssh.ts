@@ -3,7 +3,8 @@
  * ours alone: a file in it that the copy does not explain is removed, so that after the ack of a revocation no file that
  * sshd reads holds the key.
  *
- * Lines are printed anew from parsed keys, so they hold no options. A write that takes a key away is a revocation even if it
+ * Lines are printed anew from parsed keys; the one option that they may hold is the expiry, which sshd checks by itself,
+ * also when nobody tells this node anything any more. A write that takes a key away is a revocation even if it
  * brings another one too: its user is known before and after, so the new key is early, and for nobody new.
  */
 
@@ -160,7 +161,7 @@ interface KeyFile {
 
 function fileOf(user: Resource | undefined, keys: ReadonlyMap<ResourceKey, Key>): KeyFile | undefined {
   if (user?.kind !== "user" || keys.size === 0) return undefined;
-  const lines = [...keys.values()].map(({ key }) => printSshKey(key)).sort();
+  const lines = [...keys.values()].map(lineOf).sort();
   return { name: user.name, lines, bytes: Buffer.from(lines.map((line) => `${line}\n`).join("")) };
 }
 
@@ -197,13 +198,24 @@ function strays(uid: Uid, keys: Iterable<ResourceKey>): Isolated[] {
   return [...keys].map((key) => ({ key, reason: `user ${uid} is not known here` }));
 }
 
+/** sshd(8), AUTHORIZED_KEYS FILE FORMAT. The Z, for UTC, is OpenSSH's since 9.1; an older one refuses the key, whose time it cannot read. */
+function lineOf({ key, expires }: Key): string {
+  if (expires === undefined) return printSshKey(key);
+  const digits = new Date(expires * 1000)
+    .toISOString()
+    .replaceAll(/[^0-9]/g, "")
+    .slice(0, 14);
+  return `expiry-time="${digits}Z" ${printSshKey(key)}`;
+}
+
 /** The keys of a file, each on a line of its own exactly as we print it. @throws Error naming the line. */
 function readKeys(path: string, text: string): SshKey[] {
   const lines = text.split("\n");
   if (lines.pop() !== "" || lines.length === 0) throw new Error(`${path} does not end with a line break`);
   return lines.map((line, index) => {
-    const key = parseSshKey(line);
-    if (printSshKey(key) !== line) throw new Error(`${path}, line ${index + 1}, is not as we print keys`);
+    const [, plain = line] = /^expiry-time="[0-9]{14}Z" (.+)$/.exec(line) ?? [];
+    const key = parseSshKey(plain);
+    if (printSshKey(key) !== plain) throw new Error(`${path}, line ${index + 1}, is not as we print keys`);
     return key;
   });
 }

@@ -11,14 +11,16 @@ import {
   type UserSshKey,
   UserSshKeySchema,
 } from "../../proto/gen/rollcall/v1/directory_pb.ts";
-import { printTime } from "../../proto/wire.ts";
+import { parseTime, printTime } from "../../proto/wire.ts";
+import { editAccount, localInput, renameAccount } from "../directory/accounts.ts";
 import { orgId } from "../directory/clusters.ts";
 import type { Context } from "../directory/context.ts";
 import { addKey, removeKey } from "../directory/keys.ts";
 import { listLocks, lockedAmong, lockUser, unlockUser } from "../directory/locks.ts";
-import { everything, listUsers, type Portrait, portray } from "../directory/users.ts";
+import { createUser, everything, listUsers, type Portrait, portray, removeUser, userId } from "../directory/users.ts";
 import type { Lock } from "../store/locks.ts";
 import { message, orDefault } from "./field.ts";
+import { groupMethods } from "./group.ts";
 import { actorOf } from "./operator.ts";
 import { paged } from "./page.ts";
 
@@ -40,8 +42,36 @@ export function directoryService(ctx: Context): ServiceImpl<typeof DirectoryServ
     async getUser(request) {
       return { user: printPortrait(await portray(ctx, await org(request.org), request.user)) };
     },
+    async createUser({ org: name, uid, ...stated }, call) {
+      const id = await org(name);
+      const { id: user } = await createUser(ctx, actorOf(call), id, localInput({ ...stated, uidNumber: uid }));
+      return { user: printPortrait(await portray(ctx, id, user)) };
+    },
+    async updateUser({ org: name, user, active, displayName, email, home, shell, urgent }, call) {
+      const id = await org(name);
+      const edited = await editAccount(ctx, { ...actorOf(call), urgent }, id, user, {
+        active,
+        displayName,
+        email,
+        home,
+        shell,
+      });
+      return { user: printPortrait(await portray(ctx, id, edited.id)) };
+    },
+    async renameUser(request, call) {
+      const id = await org(request.org);
+      const renamed = await renameAccount(ctx, actorOf(call), id, request.user, request.posixName);
+      return { user: printPortrait(await portray(ctx, id, renamed.id)) };
+    },
+    async removeUser(request, call) {
+      const id = await org(request.org);
+      await removeUser(ctx, { ...actorOf(call), urgent: request.urgent }, id, await userId(ctx, id, request.user));
+      return {};
+    },
+    ...groupMethods(ctx),
     async addSshKey(request, call) {
-      const key = await addKey(ctx, actorOf(call), await org(request.org), request.user, request.publicKey);
+      const expiresAt = parseTime(request.expiresAt);
+      const key = await addKey(ctx, actorOf(call), await org(request.org), request.user, request.publicKey, expiresAt);
       return { sshKey: printKey(key) };
     },
     async removeSshKey(request, call) {
@@ -74,6 +104,9 @@ function printUser(user: Portrait["user"], locked: boolean): DirectoryUser {
     uid: user.uid,
     displayName: user.fullName,
     createdAt: printTime(user.createdAt),
+    home: user.home ?? "",
+    shell: user.shell ?? "",
+    origin: user.origin,
   });
 }
 
@@ -98,11 +131,12 @@ function printLock({ userId, userName, origin, externalId, reason, createdAt }: 
 }
 
 function printKey(key: Portrait["keys"][number]): UserSshKey {
-  const { type, comment, createdAt } = key;
+  const { type, comment, createdAt, expiresAt } = key;
   return message(UserSshKeySchema, {
     fingerprint: fingerprint(key),
     type,
     comment,
     createdAt: printTime(createdAt),
+    expiresAt: printTime(expiresAt),
   });
 }

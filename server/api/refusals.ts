@@ -9,6 +9,7 @@ import type { Logger } from "pino";
 import { type Reason, Refusal } from "../../identity/refusal.ts";
 import { ClusterService } from "../../proto/gen/rollcall/v1/cluster_pb.ts";
 import { DirectoryService } from "../../proto/gen/rollcall/v1/directory_pb.ts";
+import { OrgService } from "../../proto/gen/rollcall/v1/org_pb.ts";
 
 const codes = {
   invalid: Code.InvalidArgument,
@@ -21,6 +22,9 @@ const codes = {
 /** Methods that make what their caller names: a conflict there is that it exists. */
 const makers = new Set<DescMethod>([
   ClusterService.method.createCluster,
+  OrgService.method.createOrg,
+  DirectoryService.method.createUser,
+  DirectoryService.method.createGroup,
   DirectoryService.method.addSshKey,
   DirectoryService.method.lockUser,
 ]);

@@ -6,7 +6,10 @@ import { Health } from "../../proto/gen/health/v1/health_pb.ts";
 import { AuditService } from "../../proto/gen/rollcall/v1/audit_pb.ts";
 import { ClusterService } from "../../proto/gen/rollcall/v1/cluster_pb.ts";
 import { DirectoryService } from "../../proto/gen/rollcall/v1/directory_pb.ts";
+import { EstateService } from "../../proto/gen/rollcall/v1/estate_pb.ts";
+import { HoldService } from "../../proto/gen/rollcall/v1/hold_pb.ts";
 import { NodeService } from "../../proto/gen/rollcall/v1/node_pb.ts";
+import { OrgService } from "../../proto/gen/rollcall/v1/org_pb.ts";
 import { RolloutService } from "../../proto/gen/rollcall/v1/rollout_pb.ts";
 import { TokenService } from "../../proto/gen/rollcall/v1/token_pb.ts";
 import type { Context } from "../directory/context.ts";
@@ -14,9 +17,12 @@ import type { Fleet } from "../rollout/fleet.ts";
 import { auditService } from "./audit.ts";
 import { clusterService } from "./cluster.ts";
 import { directoryService } from "./directory.ts";
+import { estateService } from "./estate.ts";
 import { healthService } from "./health.ts";
+import { holdService } from "./hold.ts";
 import { nodeService } from "./node.ts";
 import { operatorsOnly } from "./operator.ts";
+import { orgService } from "./org.ts";
 import { reflectionRoutes, reflectionServices } from "./reflection.ts";
 import { refusals } from "./refusals.ts";
 import { rolloutService } from "./rollout.ts";
@@ -31,12 +37,25 @@ export interface ApiOptions {
 /** No request of an operator is longer; the longest there is holds one SSH key. */
 const readMaxBytes = 256 * 1024;
 
+/** The files of a site, four of the longest. */
+const longestEstate = 64 * 1024 * 1024;
+
 export function operatorRoutes(
   ctx: Context,
   fleet: Fleet,
   { publicUrl, log }: ApiOptions,
 ): (router: ConnectRouter) => void {
-  const ours = [ClusterService, NodeService, RolloutService, TokenService, DirectoryService, AuditService];
+  const ours = [
+    ClusterService,
+    NodeService,
+    RolloutService,
+    TokenService,
+    DirectoryService,
+    OrgService,
+    HoldService,
+    EstateService,
+    AuditService,
+  ];
   const served = [...ours, Health, ...reflectionServices];
   const open = { interceptors: [refusals(log)], readMaxBytes };
   const guarded = { ...open, requestGate: operatorsOnly(ctx, log) };
@@ -46,6 +65,9 @@ export function operatorRoutes(
     router.service(RolloutService, rolloutService(ctx, fleet), guarded);
     router.service(TokenService, tokenService(ctx, publicUrl), guarded);
     router.service(DirectoryService, directoryService(ctx), guarded);
+    router.service(OrgService, orgService(ctx), guarded);
+    router.service(HoldService, holdService(ctx), guarded);
+    router.service(EstateService, estateService(ctx), { ...guarded, readMaxBytes: longestEstate });
     router.service(AuditService, auditService(ctx), guarded);
     router.service(Health, healthService(ours), open);
     reflectionRoutes(router, served, guarded);

@@ -2,11 +2,14 @@
 
 import { nothing } from "../../identity/digest.ts";
 import { quote, refuse } from "../../identity/refusal.ts";
+import { parseHomeTemplate } from "../../identity/template.ts";
+import { type Passing, reproject, reprojectOrg } from "../projection/reproject.ts";
 import type { Cluster, Org, Rule } from "../store/clusters.ts";
 import { emptyHeads } from "../store/log.ts";
+import type { Guard } from "../store/settings.ts";
 import type { Tx } from "../store/store.ts";
 import type { Page } from "../store/users.ts";
-import type { Actor } from "./actor.ts";
+import { type Actor, show } from "./actor.ts";
 import type { Context } from "./context.ts";
 import { named, record, tellCluster } from "./record.ts";
 
@@ -19,7 +22,12 @@ export interface ClusterView {
 }
 
 /** What every new cluster starts with. */
-const firstRules: readonly Rule[] = [{ group: "slurm-users", grant: { kind: "login" } }];
+const firstRules: readonly Rule[] = [
+  { group: "slurm-users", grant: { kind: "login" } },
+  { group: "slurm-sudo", grant: { kind: "login" } },
+  // Nobody has a password on a node, so sudo cannot ask for one.
+  { group: "slurm-sudo", grant: { kind: "sudo", password: false, commands: "ALL" } },
+];
 
 /** Makes the org `default` with the cluster `default`, unless they are there. */
 export async function seed(ctx: Context): Promise<void> {
@@ -48,6 +56,50 @@ export async function createCluster(ctx: Context, actor: Actor, inOrg: string, n
     if (await tx.clusters.byName(name)) refuse("conflict", `there is a cluster ${quote(name)} already`);
     return view(tx, await addCluster(tx, ctx, actor, org.id, name));
   });
+}
+
+/** What an operator sets of a cluster; what is left out stays, an empty text of home or shell is the org's again. */
+export interface ClusterChange {
+  readonly home?: string | undefined;
+  readonly shell?: string | undefined;
+  readonly guard?: Partial<Guard>;
+}
+
+/** @throws Refusal `not-found`, `invalid` (which field, and why). */
+export async function setCluster(
+  ctx: Context,
+  actor: Actor,
+  name: string,
+  change: ClusterChange,
+): Promise<ClusterView> {
+  return ctx.store.write(async (tx) => {
+    const { id, org, settings } = await clusterByName(tx, name);
+    const { settings: orgs } = await tx.clusters.orgOf(org);
+    const guard = checkGuard({ ...settings.guard, ...change.guard });
+    const home = change.home === undefined ? settings.home : change.home || undefined;
+    const shell = change.shell === undefined ? settings.shell : change.shell || undefined;
+    if (home !== undefined) parseHomeTemplate("home", home);
+    if (shell !== undefined && !orgs.shells.includes(shell)) {
+      refuse("invalid", `shell ${quote(shell)} is not one that the org allows: ${orgs.shells.join(", ")}`);
+    }
+    await tx.clusters.putSettings(id, { home, shell, guard });
+    const deed = { org, action: "cluster.set", subject: named(name, id) };
+    record(tx, actor, { ...deed, before: { ...settings }, after: { home, shell, guard } });
+    if (home !== settings.home || shell !== settings.shell) {
+      await reprojectOrg(tx, org, `${show(actor)}: cluster settings`, ctx.now());
+    }
+    return view(tx, await clusterByName(tx, name));
+  });
+}
+
+function checkGuard({ people, percent, windowSeconds }: Guard): Guard {
+  if (!Number.isInteger(people) || people < 0)
+    refuse("invalid", `guard.people ${people} must be a whole number from 0`);
+  if (!(percent >= 0 && percent <= 100)) refuse("invalid", `guard.percent ${percent} must be 0 to 100`);
+  if (!(windowSeconds >= 1 && windowSeconds <= 86_400)) {
+    refuse("invalid", `guard.window ${windowSeconds} s must be 1 second to 24 hours`);
+  }
+  return { people, percent, windowSeconds };
 }
 
 /** @throws Refusal `not-found`. */
@@ -104,7 +156,25 @@ async function addCluster(tx: Tx, ctx: Context, actor: Actor, org: string, name:
   const made = await clusterByName(tx, name);
   const after = { ...tellCluster(made), rules: firstRules };
   record(tx, actor, { org, action: "cluster.create", subject: named(name, made.id), after });
-  return made;
+  await followRules(tx, cluster, [...new Set(firstRules.map(({ group }) => group))], "cluster created", ctx.now());
+  return clusterByName(tx, name);
+}
+
+/** Projects groups that rules of the cluster name, with everybody in them, and the cluster's Slurm accounts. */
+export async function followRules(
+  tx: Tx,
+  { id, org }: Pick<Cluster, "id" | "org">,
+  groupNames: readonly string[],
+  cause: string,
+  now: number,
+  passing?: Passing,
+): Promise<void> {
+  const groups: string[] = [];
+  for (const name of groupNames) {
+    const group = await tx.groups.byDisplayName(org, name);
+    if (group) groups.push(group.id);
+  }
+  await reproject(tx, { org, groups, users: await tx.groups.usersWithin(groups), clusters: [id] }, cause, now, passing);
 }
 
 async function view(tx: Tx, cluster: Cluster): Promise<ClusterView> {

@@ -3,24 +3,28 @@
  * groups: what those grant, its users have. The nesting never closes a circle.
  */
 
-import { groupIds, parseGid } from "../../identity/id.ts";
+import { fold } from "../../identity/fold.ts";
+import type { Gid } from "../../identity/id.ts";
 import { quote, refuse } from "../../identity/refusal.ts";
-import { accessOf, names } from "../projection/project.ts";
+import { grantedBy, grantsOf } from "../projection/access.ts";
 import { reproject } from "../projection/reproject.ts";
 import type { Group, GroupMember } from "../store/groups.ts";
 import type { Search } from "../store/search.ts";
 import type { Reader, Tx } from "../store/store.ts";
 import type { Page } from "../store/users.ts";
-import { type Actor, originOf, show } from "./actor.ts";
+import { type Actor, checkOwner, originOf, passing, show } from "./actor.ts";
+import { allocate } from "./allocation.ts";
 import type { Context, Precondition } from "./context.ts";
 import { named, record, recordMembers, tellGroup } from "./record.ts";
-import { checkText, takeId, takeName } from "./users.ts";
+import { checkText } from "./users.ts";
 
 export interface GroupInput {
   readonly displayName: string;
   readonly externalId: string | undefined;
   /** Ids of users and of groups. */
   readonly members: readonly string[];
+  /** The number that shall be its own; undefined: the next of the org's range. */
+  readonly gidNumber?: number | undefined;
 }
 
 /** One edit of a group; a command applies a list of them in order, all or none. */
@@ -29,11 +33,13 @@ export type GroupEdit =
   | { readonly kind: "set-external-id"; readonly externalId: string | undefined }
   | { readonly kind: "add-members"; readonly members: readonly string[] }
   | { readonly kind: "remove-members"; readonly members: readonly string[] }
-  | { readonly kind: "set-members"; readonly members: readonly string[] };
+  | { readonly kind: "set-members"; readonly members: readonly string[] }
+  /** Changes nothing: throws a Refusal if the group is not as it must be. */
+  | { readonly kind: "check"; readonly check: (group: Group) => void };
 
 /** @throws Refusal `conflict` (display name taken), `invalid` (no POSIX name possible, unknown member), `exhausted`. */
 export async function createGroup(ctx: Context, actor: Actor, org: string, input: GroupInput): Promise<Group> {
-  const { displayName, externalId, members } = input;
+  const { displayName, externalId, members, gidNumber } = input;
   checkGroup(displayName, externalId);
   return ctx.store.write(async (tx) => {
     if (await tx.groups.byDisplayName(org, displayName)) {
@@ -41,8 +47,9 @@ export async function createGroup(ctx: Context, actor: Actor, org: string, input
     }
     const id = ctx.newId();
     const now = ctx.now();
-    const name = await takeName(tx, org, displayName, id);
-    const gid = parseGid(await takeId(tx, org, groupIds, id));
+    const stated = { displayName, externalId };
+    const { name, id: number } = await allocate(tx, org, id, "group", { actor, stated, number: gidNumber });
+    const gid = number as Gid;
     const origin = show(actor);
     const group: Group = { id, org, origin, displayName, externalId, name, gid, createdAt: now, modifiedAt: now };
     await tx.groups.put(group);
@@ -65,6 +72,7 @@ export async function updateGroup(
 ): Promise<Group> {
   return ctx.store.write(async (tx) => {
     const before = await owned(tx, actor, org, id);
+    checkOwner(actor, before);
     when?.(before);
     const touched: Touched = { users: [], groups: [], added: new Set(), removed: new Set() };
     let group = before;
@@ -86,7 +94,7 @@ export async function updateGroup(
     const users = renamed
       ? [...(await tx.groups.usersWithin([id])), ...touched.users, ...(await tx.groups.usersWithin(touched.groups))]
       : await affected(tx, org, [id], touched);
-    await reproject(tx, { org, groups: [id], users }, show(actor), now);
+    await reproject(tx, { org, groups: [id], users }, show(actor), now, passing(actor));
     return changed;
   });
 }
@@ -101,12 +109,13 @@ export async function removeGroup(
 ): Promise<void> {
   await ctx.store.write(async (tx) => {
     const group = await owned(tx, actor, org, id);
+    checkOwner(actor, group);
     when?.(group);
     const users = await affected(tx, org, [id], { users: [], groups: [id] });
     recordMembers(tx, actor, group, { added: [], removed: await tx.groups.memberIds(id) });
     record(tx, actor, { org, action: "group.remove", subject: named(group.displayName, id), before: tellGroup(group) });
     await tx.groups.remove(id);
-    await reproject(tx, { org, groups: [id], users }, show(actor), ctx.now());
+    await reproject(tx, { org, groups: [id], users }, show(actor), ctx.now(), passing(actor));
   });
 }
 
@@ -121,6 +130,14 @@ export async function getGroup(
   return ctx.store.read(async (tx) => {
     const group = await owned(tx, actor, org, id);
     return { group, members: want.members ? await tx.groups.members(id) : [] };
+  });
+}
+
+/** The id of a group by display name or id. @throws Refusal `not-found`. */
+export async function groupId(ctx: Context, org: string, handle: string): Promise<string> {
+  return ctx.store.read(async (tx) => {
+    const group = (await tx.groups.byDisplayName(org, handle)) ?? (await tx.groups.get(org, handle));
+    return (group ?? refuse("not-found", `no group has the display name or id ${quote(handle)}`)).id;
   });
 }
 
@@ -161,6 +178,9 @@ async function applyEdit(tx: Tx, actor: Actor, group: Group, edit: GroupEdit, to
       return edit.displayName === group.displayName ? group : { ...group, displayName: edit.displayName };
     case "set-external-id":
       return edit.externalId === group.externalId ? group : { ...group, externalId: edit.externalId };
+    case "check":
+      edit.check(group);
+      return group;
     case "add-members":
       note(touched, "added", await addMembers(tx, actor, group, edit.members));
       return group;
@@ -213,20 +233,20 @@ async function removeMembers(tx: Tx, { id }: Group, members: readonly string[]):
 async function affected(tx: Tx, org: string, groups: readonly string[], { users, groups: nested }: Moved) {
   const around = await tx.groups.around(groups);
   for (const cluster of await tx.clusters.ofOrg(org)) {
-    const access = accessOf(await tx.clusters.rules(cluster.id));
-    if (around.some((group) => names(access, group))) {
+    const grants = grantsOf(await tx.clusters.rules(cluster.id));
+    if (around.some((group) => grantedBy({ grants }, group))) {
       return [...users, ...(nested.length > 0 ? await tx.groups.usersWithin(nested) : [])];
     }
   }
   return [];
 }
 
-/** Whether a rename moved the group into or out of a cluster's rules: then every member's access may differ. */
+/** Whether a rename changed what the group grants in a cluster: then every member's access may differ. */
 async function rulesDiffer(tx: Tx, before: Group, after: Group): Promise<boolean> {
-  if (before.displayName === after.displayName) return false;
+  if (fold(before.displayName) === fold(after.displayName)) return false;
   for (const cluster of await tx.clusters.ofOrg(before.org)) {
-    const access = accessOf(await tx.clusters.rules(cluster.id));
-    if (names(access, before) !== names(access, after)) return true;
+    const grants = grantsOf(await tx.clusters.rules(cluster.id));
+    if (grantedBy({ grants }, before) || grantedBy({ grants }, after)) return true;
   }
   return false;
 }

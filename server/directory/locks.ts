@@ -28,7 +28,7 @@ export async function lockUser(ctx: Context, actor: Actor, org: string, handle: 
     const lock: Lock = { id: ctx.newId(), org, userId, userName, origin, externalId, reason, createdAt: now };
     await tx.locks.add(lock);
     record(tx, actor, { org, action: "user.lock", subject: named(userName, userId), after: tellLock(lock) });
-    await reproject(tx, { org, users: await tx.locks.held(lock) }, show(actor), now);
+    await reproject(tx, { org, users: await tx.locks.held(lock) }, show(actor), now, { urgent: true });
     return lock;
   });
 }

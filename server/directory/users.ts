@@ -3,8 +3,7 @@
  * given once, at creation, and are tombstones for ever; what the identity provider changes later never moves them.
  */
 
-import { type IdRange, parseUid, type Uid, userIds } from "../../identity/id.ts";
-import { type Name, nameCandidates } from "../../identity/name.ts";
+import type { Uid } from "../../identity/id.ts";
 import { quote, refuse } from "../../identity/refusal.ts";
 import { reproject } from "../projection/reproject.ts";
 import type { Membership } from "../store/groups.ts";
@@ -12,9 +11,11 @@ import type { StoredKey } from "../store/keys.ts";
 import { everything, type Search } from "../store/search.ts";
 import type { Reader, Tx } from "../store/store.ts";
 import type { Page, SearchValue, User } from "../store/users.ts";
-import { type Actor, originOf, show } from "./actor.ts";
+import { type Actor, checkOwner, originOf, passing, show } from "./actor.ts";
+import { allocate } from "./allocation.ts";
 import type { Context, Precondition } from "./context.ts";
 import { named, record, tellUser } from "./record.ts";
+import { statedOf } from "./stated.ts";
 
 /** What the identity provider (or an admin) states of a person. */
 export interface UserInput {
@@ -27,7 +28,15 @@ export interface UserInput {
   readonly attributes: Readonly<Record<string, unknown>>;
   /** What of that can be searched by. */
   readonly values?: readonly SearchValue[];
+  /** Of someone new: the number that shall be theirs; undefined: the next of the org's range. */
+  readonly uidNumber?: number | undefined;
+  /** Of someone new: a home directory and a login shell of their own; undefined: by the org's and cluster's rules. */
+  readonly home?: string | undefined;
+  readonly shell?: string | undefined;
 }
+
+/** What may change of a person afterwards. */
+export type UserState = Pick<UserInput, "userName" | "externalId" | "active" | "fullName" | "attributes">;
 
 /**
  * Makes a user, with a uid and a POSIX name of its own.
@@ -37,7 +46,7 @@ export async function createUser(
   ctx: Context,
   actor: Actor,
   org: string,
-  { values = [], ...input }: UserInput,
+  { values = [], uidNumber, home, shell, ...input }: UserInput,
 ): Promise<User> {
   checkInput(input);
   return ctx.store.write(async (tx) => {
@@ -46,10 +55,15 @@ export async function createUser(
     }
     const id = ctx.newId();
     const now = ctx.now();
-    const name = await takeName(tx, org, input.userName, id);
-    const uid = parseUid(await takeId(tx, org, userIds, id)) as Uid;
-    const given = { name, uid, gid: undefined, home: undefined, shell: undefined };
-    const user: User = { ...input, ...given, id, org, origin: show(actor), createdAt: now, modifiedAt: now };
+    const given = await allocate(tx, org, id, "user", {
+      actor,
+      stated: statedOf(input),
+      number: uidNumber,
+      home,
+      shell,
+    });
+    const account = { name: given.name, uid: given.id as Uid, gid: undefined, home, shell };
+    const user: User = { ...input, ...account, id, org, origin: show(actor), createdAt: now, modifiedAt: now };
     await tx.users.add(user);
     await tx.users.addValues(id, values);
     record(tx, actor, { org, action: "user.create", subject: named(user.userName, id), after: tellUser(user) });
@@ -68,15 +82,16 @@ export async function updateUser(
   actor: Actor,
   org: string,
   id: string,
-  change: (current: Omit<UserInput, "values">) => UserInput,
+  change: (current: UserState & Pick<User, "uid">) => UserState & Pick<UserInput, "values">,
   when?: Precondition,
 ): Promise<User> {
   return ctx.store.write(async (tx) => {
     const user = await owned(tx, actor, org, id);
+    checkOwner(actor, user);
     when?.(user);
     const { userName, externalId, active, fullName, attributes } = user;
     const current = { userName, externalId, active, fullName, attributes };
-    const { values = [], ...input } = change(current);
+    const { values = [], ...input } = change({ ...current, uid: user.uid });
     if (JSON.stringify(input) === JSON.stringify(current)) return user;
     checkInput(input);
     const holder = input.userName === userName ? undefined : await tx.users.byUserName(org, input.userName);
@@ -90,7 +105,7 @@ export async function updateUser(
       await tx.users.removeValues(id);
       await tx.users.addValues(id, values);
     }
-    if (concernsNodes(user, changed)) await reproject(tx, { org, users: [id] }, show(actor), now);
+    if (concernsNodes(user, changed)) await reproject(tx, { org, users: [id] }, show(actor), now, passing(actor));
     return changed;
   });
 }
@@ -105,10 +120,11 @@ export async function removeUser(
 ): Promise<void> {
   await ctx.store.write(async (tx) => {
     const user = await owned(tx, actor, org, id);
+    checkOwner(actor, user);
     when?.(user);
     await tx.users.remove(id);
     record(tx, actor, { org, action: "user.remove", subject: named(user.userName, id), before: tellUser(user) });
-    await reproject(tx, { org, users: [id] }, show(actor), ctx.now());
+    await reproject(tx, { org, users: [id] }, show(actor), ctx.now(), passing(actor));
   });
 }
 
@@ -182,6 +198,11 @@ export async function portray(ctx: Context, org: string, handle: string): Promis
   });
 }
 
+/** The id of a person by userName, POSIX name or id. @throws Refusal `not-found`. */
+export async function userId(ctx: Context, org: string, handle: string): Promise<string> {
+  return ctx.store.read(async (tx) => (await findUser(tx, org, handle)).id);
+}
+
 /** @throws Refusal `not-found`. */
 export async function findUser(tx: Tx, org: string, handle: string): Promise<User> {
   return (
@@ -206,7 +227,7 @@ async function owned(tx: Tx, actor: Actor, org: string, id: string): Promise<Use
   return user;
 }
 
-function checkInput({ userName, externalId }: Omit<UserInput, "values">): void {
+function checkInput({ userName, externalId }: UserState): void {
   checkText("userName", userName, 256);
   if (externalId !== undefined) checkText("externalId", externalId, 256);
 }
@@ -219,19 +240,4 @@ export function checkText(field: string, value: string, longest: number): void {
   if (/[\p{C}\p{Zl}\p{Zp}]/u.test(value) || !value.isWellFormed()) {
     refuse("invalid", `${field} ${quote(value)} holds control or invisible characters`);
   }
-}
-
-/** Takes the first free name of the ladder. A name that ever was somebody's stays theirs. */
-export async function takeName(tx: Tx, org: string, wanted: string, subject: string): Promise<Name> {
-  for (const name of nameCandidates(wanted)) {
-    if (await tx.users.takeName(org, name, subject)) return name;
-  }
-  return refuse("exhausted", `all POSIX names that can be made of ${quote(wanted)} are or were somebody's`);
-}
-
-/** Takes the next number of a range; numbers are never given twice. */
-export async function takeId(tx: Tx, org: string, range: IdRange, subject: string): Promise<number> {
-  const taken = await tx.users.takeId(org, range, subject);
-  if (taken > range.last) refuse("exhausted", `the range ${range.first}..${range.last} has no free number left`);
-  return taken;
 }

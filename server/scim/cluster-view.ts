@@ -53,6 +53,11 @@ export async function viewOf(resources: readonly Resource[], revision: Revision)
         return members.push(resource);
       case "key":
         return keys.push(resource);
+      // Of no use to nsscache.
+      case "sudo":
+      case "account":
+      case "association":
+        return undefined;
     }
   };
   for await (const slice of slices(resources, one)) slice.forEach(take);

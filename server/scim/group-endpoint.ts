@@ -3,7 +3,7 @@
 import { createGroup, type GroupEdit, getGroup, listGroups, removeGroup, updateGroup } from "../directory/groups.ts";
 import { type Answer, type Call, type Endpoint, selectionOf } from "./endpoint.ts";
 import { groupEdits } from "./group-patch.ts";
-import { readGroup, renderGroup } from "./group-resource.ts";
+import { readGroup, renderGroup, sameNumber } from "./group-resource.ts";
 import { locationOf, versionOf } from "./meta.ts";
 import { parseOperations } from "./operation.ts";
 import { search } from "./query.ts";
@@ -35,11 +35,12 @@ export const groupEndpoint: Endpoint = {
 
   async replace(call, id, body) {
     const selection = selectionOf(groupType, call);
-    const { displayName, externalId, members } = readGroup(body);
+    const { displayName, externalId, members, gidNumber } = readGroup(body);
     const edits: GroupEdit[] = [
       { kind: "set-display-name", displayName },
       { kind: "set-external-id", externalId },
     ];
+    if (gidNumber !== undefined) edits.push(sameNumber(gidNumber));
     // Absent is not empty: only a PUT that states members changes them, or one forgotten line would empty a group.
     if (members) edits.push({ kind: "set-members", members });
     await updateGroup(call.ctx, call.actor, call.org, id, edits, call.when);

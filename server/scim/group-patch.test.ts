@@ -1,9 +1,12 @@
 import { expect, test } from "vitest";
+import type { Group } from "../store/groups.ts";
 import { groupEdits } from "./group-patch.ts";
 import type { Operation } from "./operation.ts";
 
 const edits = (op: Operation["op"], path: string | undefined, value?: unknown) =>
   groupEdits([{ op, path, value }], "g1");
+
+const posix = "urn:rollcall:params:scim:schemas:extension:posix:1.0:Group";
 
 test.each([
   ["add", "members", [{ value: "a" }, { value: "a" }], [{ kind: "add-members", members: ["a"] }]],
@@ -38,7 +41,23 @@ test.each([
   ["remove", "displayName", undefined, "mutability"],
   ["replace", "displayName", "", "invalidValue"],
   ["replace", undefined, { id: "g2", displayName: "x" }, "mutability"],
-  ["replace", "urn:rollcall:params:scim:schemas:extension:posix:1.0:Group:gidNumber", 0, "mutability"],
+  ["remove", posix, undefined, "mutability"],
+  ["replace", `${posix}:groupName`, "sudo", "mutability"],
 ] as const)("refuses %s %s %j", (op, path, value, scimType) => {
   expect(() => edits(op, path, value)).toThrow(expect.objectContaining({ scimType }));
+});
+
+test.each([
+  ["replace", `${posix}:gidNumber`, 70_000, true],
+  ["add", posix, { gidNumber: 70_000, groupName: "sudo" }, true],
+  ["replace", undefined, { [posix]: { gidNumber: 70_000 } }, true],
+  ["replace", `${posix}:gidNumber`, 27, false],
+  ["add", posix, { gidNumber: 70_001 }, false],
+  ["replace", undefined, { [posix]: { gidNumber: 0 } }, false],
+  ["remove", `${posix}:gidNumber`, undefined, false],
+] as const)("%s %s %j repeats the number of 70000: %s", (op, path, value, same) => {
+  const [edit] = edits(op, path, value);
+  const check = () => edit?.kind === "check" && edit.check({ gid: 70_000 } as Group);
+  if (same) expect(check()).toBe(undefined);
+  else expect(check).toThrow(expect.objectContaining({ scimType: "mutability" }));
 });

@@ -7,11 +7,11 @@ import { quote } from "../../identity/refusal.ts";
 import type { GroupEdit } from "../directory/groups.ts";
 import { refuseAs } from "./errors.ts";
 import type { Filter } from "./filter.ts";
-import { memberIds } from "./group-resource.ts";
+import { memberIds, sameNumber } from "./group-resource.ts";
 import { asObject } from "./json.ts";
 import type { Operation } from "./operation.ts";
 import { findPath, isReadOnly, type Path, parsePath } from "./path.ts";
-import { extensionNamed, groupType } from "./schema.ts";
+import { extensionNamed, groupType, type Schema } from "./schema.ts";
 import { readValue } from "./value.ts";
 
 type Change = Pick<Operation, "op" | "value">;
@@ -20,7 +20,9 @@ type Change = Pick<Operation, "op" | "value">;
 export function groupEdits(operations: readonly Operation[], id: string): GroupEdit[] {
   return operations.flatMap(({ op, path: text, value }) => {
     if (text === undefined) return spread({ op, value }, id);
-    if (extensionNamed(groupType, text)) refuseAs("mutability", `${quote(text)} is read-only`);
+    const extension = extensionNamed(groupType, text);
+    if (extension && op === "remove") refuseAs("mutability", `${quote(text)} is read-only`);
+    if (extension) return spread({ op, value }, id, extension);
     const path = parsePath(groupType, text);
     if (isReadOnly(path)) refuseAs("mutability", `${quote(text)} is read-only`);
     return edit(path, { op, value });
@@ -28,11 +30,12 @@ export function groupEdits(operations: readonly Operation[], id: string): GroupE
 }
 
 /** Okta renames with `{id, displayName}`. */
-function spread({ op, value }: Change, id: string): GroupEdit[] {
+function spread({ op, value }: Change, id: string, within?: Schema): GroupEdit[] {
   const stated = Object.entries(asObject(value, "the value of an operation without a path"));
   return stated.flatMap(([key, part]) => {
-    if (extensionNamed(groupType, key)) return [];
-    const path = findPath(groupType, key);
+    const extension = within ? undefined : extensionNamed(groupType, key);
+    if (extension) return spread({ op, value: part ?? {} }, id, extension);
+    const path = findPath(groupType, within ? `${within.id}:${key}` : key);
     if (path?.attribute.name === "id" && part !== id) refuseAs("mutability", "the id of a resource never changes");
     return path && !isReadOnly(path) ? edit(path, { op, value: part }) : [];
   });
@@ -51,6 +54,8 @@ function edit(path: Path, change: Change): GroupEdit[] {
       const externalId = change.op === "remove" ? undefined : readValue(attribute, change.value);
       return [{ kind: "set-external-id", externalId: externalId as string | undefined }];
     }
+    case "gidNumber":
+      return [sameNumber(change.op === "remove" ? undefined : change.value)];
     default:
       return refuseAs("invalidPath", `${attribute.name} of a group cannot be changed`);
   }

@@ -1,5 +1,6 @@
 /** A group in SCIM's words, and back. */
 
+import type { GroupEdit } from "../directory/groups.ts";
 import type { Group, GroupMember } from "../store/groups.ts";
 import { refuseAs } from "./errors.ts";
 import { type Doc, isObject, property } from "./json.ts";
@@ -12,6 +13,7 @@ export interface StatedGroup {
   readonly externalId: string | undefined;
   /** Ids of users and groups; undefined if the request does not say who is in it. */
   readonly members: readonly string[] | undefined;
+  readonly gidNumber: number | undefined;
 }
 
 /** @throws ScimRefusal `invalidValue`. */
@@ -19,12 +21,23 @@ export function readGroup(body: Doc): StatedGroup {
   const stated = property(body, "members");
   // Members are read apart: a group has more of them than any other attribute has values.
   const others = Object.fromEntries(Object.entries(body).filter(([key]) => key.toLowerCase() !== "members"));
-  const { displayName, externalId } = readResource(groupType, others);
+  const { displayName, externalId, [posixUrn.group]: posix } = readResource(groupType, others);
   if (typeof displayName !== "string") refuseAs("invalidValue", "displayName is required");
   return {
     displayName,
     externalId: typeof externalId === "string" ? externalId : undefined,
     members: stated === undefined || stated === null ? undefined : memberIds(stated),
+    gidNumber: isObject(posix) && typeof posix.gidNumber === "number" ? posix.gidNumber : undefined,
+  };
+}
+
+/** A group's number is given once: an edit may repeat it. @throws ScimRefusal `mutability`, when it is carried out. */
+export function sameNumber(stated: unknown): GroupEdit {
+  return {
+    kind: "check",
+    check({ gid }) {
+      if (stated !== gid) refuseAs("mutability", `gidNumber is ${gid}, and never changes`);
+    },
   };
 }
 

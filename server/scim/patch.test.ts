@@ -124,16 +124,32 @@ test("operations build on one another", () => {
 });
 
 test("without a path, what is read-only or unknown is ignored; the id must be right", () => {
-  const posix = "urn:rollcall:params:scim:schemas:extension:posix:1.0:User";
   const value = {
     id: "1",
     meta: { version: "x" },
     groups: [{ value: "g" }],
     schemas: ["x"],
-    [posix]: { uidNumber: 0 },
+    [posix]: { gidNumber: 0 },
   };
   expect(patched("replace", undefined, { ...value, isAdmin: true, "urn:example:x": { a: 1 } })).toEqual(ada);
   expect(() => patched("replace", undefined, { id: "2" })).toThrow(expect.objectContaining({ scimType: "mutability" }));
+});
+
+const posix = "urn:rollcall:params:scim:schemas:extension:posix:1.0:User";
+
+test("what never changes may be repeated", () => {
+  const uidNumber = 200_000;
+  const doc = { ...ada, [posix]: { uidNumber } };
+  const change = (op: Operation["op"], path: string | undefined, value: unknown) =>
+    applyPatch(userType, doc, [{ op, path, value }], "1");
+  expect(change("replace", `${posix}:uidNumber`, uidNumber)).toEqual(doc);
+  expect(change("add", undefined, { [posix]: { uidNumber, userName: "root" } })).toEqual(doc);
+  const mutability = expect.objectContaining({ scimType: "mutability" });
+  expect(() => change("replace", `${posix}:uidNumber`, 200_001)).toThrow(mutability);
+  expect(() => change("add", posix, { uidNumber: 200_001 })).toThrow(mutability);
+  expect(() => change("replace", undefined, { [`${posix}:uidNumber`]: 0 })).toThrow(mutability);
+  expect(() => change("remove", `${posix}:uidNumber`, undefined)).toThrow(mutability);
+  expect(() => change("replace", `${posix}:uidNumber`, "200000")).toThrow("uidNumber");
 });
 
 test.each([

@@ -52,7 +52,7 @@ function spread(type: ResourceType, doc: Doc, { op, value }: Change, id: string,
 }
 
 function without(doc: Doc, { id, attributes }: Schema): Doc {
-  if (attributes.every(({ mutability }) => mutability === "readOnly")) refuseAs("mutability", `${id} is read-only`);
+  if (attributes.every(({ mutability }) => mutability !== "readWrite")) refuseAs("mutability", `${id} is read-only`);
   return put(doc, id, undefined);
 }
 
@@ -61,6 +61,10 @@ function edit(doc: Doc, path: Path, change: Change): Doc {
   const holder = extension ? held(doc, extension.id) : doc;
   if (change.op === "remove" && !path.sub && !canBeUnassigned(attribute)) {
     refuseAs("mutability", `${attribute.name} cannot be removed`);
+  }
+  if (attribute.mutability === "immutable") {
+    const stays = change.op !== "remove" && change.value === holder[attribute.name];
+    return stays ? doc : refuseAs("mutability", `${attribute.name} never changes`);
   }
   const next = put(holder, attribute.name, edited(attribute, holder[attribute.name], path, change));
   if (!extension) return next;

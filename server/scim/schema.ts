@@ -25,6 +25,7 @@ export interface Target {
 }
 
 const readOnly = { mutability: "readOnly" } as const;
+const immutable = { mutability: "immutable" } as const;
 
 /** What every resource has, and no schema lists (RFC 7643, section 3.1). */
 const common: readonly Attribute[] = [
@@ -95,7 +96,7 @@ const posixUser: Schema = {
   description: "The account that the person has on every node of their clusters",
   attributes: [
     attribute("userName", { ...readOnly, caseExact: true, uniqueness: "server" }),
-    attribute("uidNumber", { ...readOnly, type: "integer", uniqueness: "server" }),
+    attribute("uidNumber", { ...immutable, type: "integer", uniqueness: "server" }),
     attribute("gidNumber", { ...readOnly, type: "integer" }),
     attribute("homeDirectory", { ...readOnly, caseExact: true }),
     attribute("loginShell", { ...readOnly, caseExact: true }),
@@ -118,7 +119,7 @@ const posixGroup: Schema = {
   description: "The group that nodes know",
   attributes: [
     attribute("groupName", { ...readOnly, caseExact: true, uniqueness: "server" }),
-    attribute("gidNumber", { ...readOnly, type: "integer", uniqueness: "server" }),
+    attribute("gidNumber", { ...immutable, type: "integer", uniqueness: "server" }),
   ],
 };
 

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import type { Uid } from "../../identity/id.ts";
 import type { Doc } from "./json.ts";
 import { userType } from "./schema.ts";
 import { fromInput, toInput } from "./user-resource.ts";
@@ -37,7 +38,7 @@ test("a password is dropped, and read-only and unknown attributes are not kept",
     password: "hunter2",
     id: "7",
     groups: [{ value: "g" }],
-    "urn:rollcall:params:scim:schemas:extension:posix:1.0:User": { uidNumber: 0 },
+    "urn:rollcall:params:scim:schemas:extension:posix:1.0:User": { uidNumber: 4711, gidNumber: 0, userName: "root" },
     "urn:example:x": { a: 1 },
     isAdmin: true,
     title: "Dr",
@@ -48,6 +49,27 @@ test("a password is dropped, and read-only and unknown attributes are not kept",
 test("what was stated is said back in one order, whatever order it came in", () => {
   const a = input({ title: "Dr", name: { givenName: "Ada", familyName: "L" }, displayName: "A" });
   const b = input({ DISPLAYNAME: "A", name: { familyName: "L", givenName: "Ada" }, Title: "Dr" });
+  const uid = 200_000 as Uid;
   expect(JSON.stringify(a)).toBe(JSON.stringify(b));
-  expect(JSON.stringify(toInput(fromInput(a), a))).toBe(JSON.stringify(a));
+  expect(JSON.stringify(toInput(fromInput({ ...a, uid }), { ...a, uid }))).toBe(JSON.stringify(a));
+});
+
+test("a number is stated of someone new, and afterwards only repeated", () => {
+  const uid = 200_000 as Uid;
+  const stated = (uidNumber: unknown, before: { uid?: Uid }) =>
+    toInput(
+      readResource(userType, {
+        userName: "ada",
+        "urn:rollcall:params:scim:schemas:extension:posix:1.0:User": { uidNumber },
+      }),
+      { active: true, ...before },
+    ).uidNumber;
+  expect([stated(uid, {}), stated(null, {}), stated(uid, { uid }), stated(null, { uid })]).toEqual([
+    uid,
+    undefined,
+    undefined,
+    undefined,
+  ]);
+  expect(() => stated(200_001, { uid })).toThrow(expect.objectContaining({ scimType: "mutability" }));
+  for (const value of ["200000", 1.5, true, [200_000], {}]) expect(() => stated(value, {})).toThrow("uidNumber");
 });

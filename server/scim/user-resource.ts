@@ -3,8 +3,9 @@
  * stated is kept, canonical, to be said back.
  */
 
+import { printable } from "../../identity/display-name.ts";
 import { homeOf, sanitiseGecos, usualShell } from "../../identity/resource.ts";
-import type { UserInput } from "../directory/users.ts";
+import type { UserInput, UserState } from "../directory/users.ts";
 import type { Membership } from "../store/groups.ts";
 import type { User } from "../store/users.ts";
 import { refuseAs } from "./errors.ts";
@@ -15,12 +16,19 @@ import { searchValues } from "./search-values.ts";
 
 /**
  * What the directory is told of a canonical resource.
- * @throws ScimRefusal `invalidValue` without a userName.
+ * @throws ScimRefusal `invalidValue` without a userName, `mutability` with another uidNumber than theirs.
  */
-export function toInput(doc: Doc, { active: unlessStated }: { readonly active: boolean }): UserInput {
-  const { userName, externalId, active, ...stated } = doc;
+export function toInput(doc: Doc, { active: unlessStated, uid }: Before): UserInput {
+  const { userName, externalId, active, [posixUrn.user]: account, ...stated } = doc;
   if (typeof userName !== "string") refuseAs("invalidValue", "userName is required");
-  const attributes = ordered({ ...stated, displayName: printable(stated.displayName) });
+  const uidNumber = isObject(account) && typeof account.uidNumber === "number" ? account.uidNumber : undefined;
+  if (uid !== undefined && uidNumber !== undefined && uidNumber !== uid) {
+    refuseAs("mutability", `uidNumber is ${uid}, and never changes`);
+  }
+  const attributes = ordered({
+    ...stated,
+    displayName: typeof stated.displayName === "string" ? printable(stated.displayName) : undefined,
+  });
   return {
     userName,
     externalId: typeof externalId === "string" ? externalId : undefined,
@@ -28,12 +36,21 @@ export function toInput(doc: Doc, { active: unlessStated }: { readonly active: b
     fullName: fullName(attributes),
     attributes,
     values: searchValues(attributes),
+    ...(uid === undefined && uidNumber !== undefined && { uidNumber }),
   };
 }
 
+/** What holds if a resource does not state it. */
+export interface Before {
+  readonly active: boolean;
+  /** The number that the person has; undefined: they are new. */
+  readonly uid?: number;
+}
+
 /** The canonical resource that a PATCH starts from. */
-export function fromInput({ userName, externalId, active, attributes }: Omit<UserInput, "values">): Doc {
-  return { ...attributes, userName, ...(externalId !== undefined && { externalId }), active };
+export function fromInput({ userName, externalId, active, attributes, uid }: UserState & Pick<User, "uid">): Doc {
+  const account = { [posixUrn.user]: { uidNumber: uid } };
+  return { ...attributes, userName, ...(externalId !== undefined && { externalId }), active, ...account };
 }
 
 /** What is answered. Without `groups` (the person's), none are shown. */
@@ -53,7 +70,7 @@ export function renderUser(user: User, groups: readonly Membership[], base: stri
     [posixUrn.user]: {
       userName: name,
       uidNumber: uid,
-      gidNumber: uid,
+      gidNumber: user.gid ?? uid,
       homeDirectory: homeOf(name),
       loginShell: usualShell,
     },
@@ -71,14 +88,6 @@ function fullName({ displayName, name }: Doc): string {
   const parts = [givenName, familyName].filter((part) => typeof part === "string").join(" ");
   const full = [displayName, formatted, parts].find((text) => typeof text === "string" && text !== "");
   return sanitiseGecos(typeof full === "string" ? full : "");
-}
-
-// A display name goes to terminals and pages of ours: no control characters, line separators or direction overrides.
-// Joiners stay: Persian and emoji need them.
-function printable(text: unknown): string | undefined {
-  if (typeof text !== "string") return undefined;
-  const plain = text.toWellFormed().replace(/[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]+/gu, " ");
-  return plain.trim() || undefined;
 }
 
 /** The same resource always has the same text, so that a change that changes nothing is seen as none. */

@@ -6,6 +6,7 @@ import { fold } from "../../identity/fold.ts";
 import type { Grant } from "../../identity/grant.ts";
 import type { Position } from "../../identity/position.ts";
 import type { Role } from "../../identity/scope.ts";
+import { compiledOnce, filled } from "./compiled.ts";
 import type { Schema } from "./schema.ts";
 import { type ClusterSettings, clusterSettings, type OrgSettings, orgSettings } from "./settings.ts";
 import type { Page } from "./users.ts";
@@ -13,6 +14,12 @@ import type { Page } from "./users.ts";
 export interface Org {
   readonly id: string;
   readonly name: string;
+}
+
+/** An org, by which rules its people become accounts, and when it was made. */
+export interface RuledOrg extends Org {
+  readonly settings: OrgSettings;
+  readonly createdAt: number;
 }
 
 export interface Cluster {
@@ -51,14 +58,37 @@ export class Clusters {
       .execute();
   }
 
+  /** Orgs by name. */
+  async orgs({ offset, limit }: Page): Promise<RuledOrg[]> {
+    const rows = await this.#db.selectFrom("orgs").selectAll().orderBy("name").limit(limit).offset(offset).execute();
+    return rows.map(({ id, name, settings, created_at }) => {
+      return { id, name, settings: orgSettings(settings), createdAt: Number(created_at) };
+    });
+  }
+
+  async ruledOrg(name: string): Promise<RuledOrg | undefined> {
+    const row = await this.#db.selectFrom("orgs").selectAll().where("name", "=", name).executeTakeFirst();
+    return row && { id: row.id, name, settings: orgSettings(row.settings), createdAt: Number(row.created_at) };
+  }
+
   async orgName(id: string): Promise<string> {
     const row = await this.#db.selectFrom("orgs").select("name").where("id", "=", id).executeTakeFirstOrThrow();
     return row.name;
   }
 
+  /** What people call an org, and what operators set of it. */
+  async orgOf(id: string): Promise<{ name: string; settings: OrgSettings }> {
+    const statement = compiledOnce(this.#db, "org by id", () =>
+      this.#db.selectFrom("orgs").select(["name", "settings"]).where("id", "=", "$id").compile(),
+    );
+    const { rows } = await this.#db.executeQuery(filled(statement, { $id: id }));
+    const [row] = rows as { name: string; settings: string }[];
+    if (!row) throw new Error(`no org ${id}`);
+    return { name: row.name, settings: orgSettings(row.settings) };
+  }
+
   async orgSettings(id: string): Promise<OrgSettings> {
-    const row = await this.#db.selectFrom("orgs").select("settings").where("id", "=", id).executeTakeFirstOrThrow();
-    return orgSettings(row.settings);
+    return (await this.orgOf(id)).settings;
   }
 
   /** Sets some settings of an org; the others stay as they were set, or at their defaults. */

@@ -18,3 +18,11 @@ export function compiledOnce(db: Kysely<Schema>, name: string, compile: () => Co
   if (statements.size < 500) statements.set(name, statement);
   return statement;
 }
+
+/** A statement that was made with `$name`s for its values, with values in their place. */
+export function filled<R>(statement: CompiledQuery<R>, values: Readonly<Record<string, unknown>>): CompiledQuery<R> {
+  const parameters = statement.parameters.map((each) =>
+    typeof each === "string" && Object.hasOwn(values, each) ? values[each] : each,
+  );
+  return { ...statement, parameters };
+}

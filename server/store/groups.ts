@@ -92,10 +92,12 @@ export class Groups {
 
   async put(group: Group): Promise<void> {
     const row = toRow(group);
+    // The id is left out of the update, though it is the same: setting it makes SQLite look at every row that refers to it.
+    const { id: _, ...rest } = row;
     await this.#db
       .insertInto("groups")
       .values(row)
-      .onConflict((oc) => oc.column("id").doUpdateSet(row))
+      .onConflict((oc) => oc.column("id").doUpdateSet(rest))
       .execute();
   }
 

@@ -5,9 +5,17 @@ import type { SshKey } from "../../identity/ssh-key.ts";
 import type { Schema } from "./schema.ts";
 import { slices } from "./users.ts";
 
-/** A key and when it was added. */
+/** A key, when it was added, and when it is removed by itself; undefined: never. */
 export interface StoredKey extends SshKey {
   readonly createdAt: number;
+  readonly expiresAt: number | undefined;
+}
+
+/** A key whose time has come. */
+export interface ExpiredKey {
+  readonly org: string;
+  readonly userId: string;
+  readonly sha256: string;
 }
 
 export class Keys {
@@ -31,8 +39,9 @@ export class Keys {
         .where("user_id", "in", some)
         .orderBy("sha256")
         .execute();
-      for (const { user_id, type, base64, comment, sha256, created_at } of rows) {
-        const key = { type, base64, comment, sha256, createdAt: Number(created_at) };
+      for (const { user_id, type, base64, comment, sha256, created_at, expires_at } of rows) {
+        const expiresAt = expires_at === null ? undefined : Number(expires_at);
+        const key = { type, base64, comment, sha256, createdAt: Number(created_at), expiresAt };
         found.set(user_id, [...(found.get(user_id) ?? []), key]);
       }
     }
@@ -50,12 +59,25 @@ export class Keys {
     return row?.user_id;
   }
 
-  async add(org: string, userId: string, key: SshKey, now: number): Promise<void> {
-    const { type, base64, comment, sha256 } = key;
+  async add(org: string, userId: string, key: StoredKey): Promise<void> {
+    const { type, base64, comment, sha256, createdAt, expiresAt } = key;
+    const times = { created_at: createdAt, expires_at: expiresAt ?? null };
     await this.#db
       .insertInto("ssh_keys")
-      .values({ org, user_id: userId, type, base64, comment, sha256, created_at: now })
+      .values({ org, user_id: userId, type, base64, comment, sha256, ...times })
       .execute();
+  }
+
+  /** Keys whose time has come, of all orgs, some of them. */
+  async expired(now: number, limit: number): Promise<ExpiredKey[]> {
+    const rows = await this.#db
+      .selectFrom("ssh_keys")
+      .select(["org", "user_id", "sha256"])
+      .where("expires_at", "<=", now)
+      .orderBy("expires_at")
+      .limit(limit)
+      .execute();
+    return rows.map(({ org, user_id, sha256 }) => ({ org, userId: user_id, sha256 }));
   }
 
   async remove(org: string, sha256: string): Promise<void> {

@@ -8,10 +8,12 @@ import type { Kysely } from "kysely";
 import type { Edit } from "../../identity/copy.ts";
 import type { Change } from "../../identity/delta.ts";
 import { type Digest, shift } from "../../identity/digest.ts";
+import type { Gid } from "../../identity/id.ts";
 import type { Position, Revision } from "../../identity/position.ts";
 import { kindOf, parse, print, type Resource, type ResourceKey } from "../../identity/resource.ts";
 import { carries, type Role, roles } from "../../identity/scope.ts";
 import { heads } from "./clusters.ts";
+import { membersOf } from "./holds.ts";
 import type { Schema } from "./schema.ts";
 import type { Page } from "./users.ts";
 
@@ -100,6 +102,48 @@ export class Log {
     return found;
   }
 
+  async has(cluster: string, key: ResourceKey): Promise<boolean> {
+    const row = await this.#db
+      .selectFrom("resources")
+      .select("key")
+      .where("cluster", "=", cluster)
+      .where("key", "=", key)
+      .executeTakeFirst();
+    return row !== undefined;
+  }
+
+  /** How many members the nodes know of a group; counts no further than `most`. */
+  async countMembers(cluster: string, gid: Gid, most: number): Promise<number> {
+    const { from, to } = membersOf(gid);
+    const rows = await this.#db
+      .selectFrom("resources")
+      .select("key")
+      .where("cluster", "=", cluster)
+      .where("key", ">=", from)
+      .where("key", "<", to)
+      .limit(most)
+      .execute();
+    return rows.length;
+  }
+
+  /** How many times a member left a group after a time. */
+  async membersLost(cluster: string, gid: Gid, since: number): Promise<number> {
+    const { from, to } = membersOf(gid);
+    const row = await this.#db
+      .selectFrom("log")
+      .innerJoin("revisions", (join) =>
+        join.onRef("revisions.cluster", "=", "log.cluster").onRef("revisions.revision", "=", "log.revision"),
+      )
+      .select((eb) => eb.fn.countAll<number>().as("count"))
+      .where("log.cluster", "=", cluster)
+      .where("log.key", ">=", from)
+      .where("log.key", "<", to)
+      .where("log.line", "is", null)
+      .where("revisions.committed_at", ">", since)
+      .executeTakeFirstOrThrow();
+    return Number(row.count);
+  }
+
   /** Appends one revision. Its edits are checked against nothing: they come from the projection. */
   async append(cluster: string, edits: readonly OwnedEdit[], cause: string, now: number): Promise<void> {
     const row = await this.#db.selectFrom("clusters").selectAll().where("id", "=", cluster).executeTakeFirstOrThrow();
@@ -126,7 +170,7 @@ export class Log {
       .execute();
     const moved = await this.#db
       .updateTable("clusters")
-      .set({ revision, ...digests })
+      .set({ revision, people: Number(row.people) + peopleMore(edits), ...digests })
       .where("id", "=", cluster)
       .where("revision", "=", before)
       .executeTakeFirst();
@@ -199,6 +243,12 @@ export class Log {
       .select(["clusters.epoch_seq", "clusters.epoch_id"])
       .where("revisions.cluster", "=", cluster);
   }
+}
+
+/** How many people more some edits make known; less than none, if people go. */
+function peopleMore(edits: readonly OwnedEdit[]): number {
+  const people = edits.filter(({ key }) => kindOf(key) === "user");
+  return people.filter(({ before }) => !before).length - people.filter(({ after }) => !after).length;
 }
 
 function digestAfter(from: Digest, role: Role, edits: readonly Edit[]): Digest {

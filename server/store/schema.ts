@@ -135,7 +135,7 @@ export interface Schema {
   holds: {
     id: string;
     cluster: string;
-    /** `pending` or `rejected`; a hold that is empty is gone. */
+    /** `pending`, `rejected`, or `done`: nothing is left in it. */
     state: string;
     reason: string;
     created_at: number;

@@ -31,7 +31,8 @@ export async function openSqlite(path: string, now: () => number): Promise<Store
   });
   return {
     read: groupReads(reader),
-    write,
+    write: (command) => write(command, "keep"),
+    rehearse: (command) => write(command, "take back"),
     snapshot: () => openSnapshot(path),
     onAppend(listener) {
       listeners.add(listener);
@@ -87,12 +88,17 @@ interface Waiting {
   /** Runs the query or command; gives back what is to be done then: once it is durable, if it wrote. */
   readonly run: (tx: Tx) => Promise<() => void>;
   readonly fail: (error: unknown) => void;
+  /** Of a command: what becomes of what it wrote. */
+  readonly after: "keep" | "take back";
 }
+
+type Write = <T>(command: (tx: Tx) => Promise<T>, after: Waiting["after"]) => Promise<T>;
 
 function waiting<T>(
   work: (tx: Tx) => Promise<T>,
   resolve: (result: T) => void,
   fail: (error: unknown) => void,
+  after: Waiting["after"] = "keep",
 ): Waiting {
   return {
     async run(tx) {
@@ -100,14 +106,11 @@ function waiting<T>(
       return () => resolve(result);
     },
     fail,
+    after,
   };
 }
 
-function groupCommits(
-  db: Kysely<Schema>,
-  now: () => number,
-  ring: (clusters: Iterable<string>) => void,
-): Store["write"] {
+function groupCommits(db: Kysely<Schema>, now: () => number, ring: (clusters: Iterable<string>) => void): Write {
   let queue: Waiting[] = [];
   let draining = false;
 
@@ -145,9 +148,9 @@ function groupCommits(
     for (const done of settle) done();
   }
 
-  return (command) =>
+  return (command, after) =>
     new Promise((resolve, reject) => {
-      queue.push(waiting(command, resolve, reject));
+      queue.push(waiting(command, resolve, reject, after));
       if (draining) return;
       draining = true;
       void drain();
@@ -162,7 +165,7 @@ const savepoint = {
 
 async function runOne(
   transaction: Transaction<Schema>,
-  { run, fail }: Waiting,
+  { run, fail, after }: Waiting,
   appended: Set<string>,
   deeds: Deed[],
 ): Promise<() => void> {
@@ -170,7 +173,9 @@ async function runOne(
   const tx = new Tx(transaction);
   try {
     const done = await run(tx);
+    if (after === "take back") await transaction.executeQuery(savepoint.rollback);
     await transaction.executeQuery(savepoint.release);
+    if (after === "take back") return done;
     for (const cluster of tx.appended) appended.add(cluster);
     for (const deed of tx.audit.noted) deeds.push(deed);
     return done;

@@ -7,14 +7,23 @@
 import type { Kysely } from "kysely";
 import { Audit } from "./audit.ts";
 import { Clusters } from "./clusters.ts";
+import { Estate } from "./estate.ts";
 import { Groups } from "./groups.ts";
+import { Holds } from "./holds.ts";
 import { Keys } from "./keys.ts";
 import { Locks } from "./locks.ts";
-import { Log } from "./log.ts";
+import { Log, type OwnedEdit } from "./log.ts";
 import { Nodes } from "./nodes.ts";
 import type { Schema } from "./schema.ts";
 import { Tokens } from "./tokens.ts";
 import { Users } from "./users.ts";
+
+/** What a command does to a cluster, by its name: what goes to its nodes, and what waits for an operator. */
+export interface Effect {
+  readonly cluster: string;
+  readonly edits: readonly OwnedEdit[];
+  readonly held: readonly OwnedEdit[];
+}
 
 /** What a command sees inside one transaction (or a read inside one state). */
 export class Tx {
@@ -24,11 +33,15 @@ export class Tx {
   readonly locks: Locks;
   readonly clusters: Clusters;
   readonly log: Log;
+  readonly holds: Holds;
+  readonly estate: Estate;
   readonly nodes: Nodes;
   readonly tokens: Tokens;
   readonly audit: Audit;
   /** Clusters whose log grew: their followers are told after the commit. */
   readonly appended = new Set<string>();
+  /** What was done to each cluster, in order. */
+  readonly effects: Effect[] = [];
 
   constructor(db: Kysely<Schema>) {
     this.users = new Users(db);
@@ -37,6 +50,8 @@ export class Tx {
     this.locks = new Locks(db);
     this.clusters = new Clusters(db);
     this.log = new Log(db, this.appended);
+    this.holds = new Holds(db);
+    this.estate = new Estate(db);
     this.nodes = new Nodes(db);
     this.tokens = new Tokens(db);
     this.audit = new Audit(db);
@@ -53,6 +68,8 @@ export interface Snapshot extends Reader, AsyncDisposable {}
 export interface Store extends Reader, AsyncDisposable {
   snapshot(): Promise<Snapshot>;
   write<T>(command: (tx: Tx) => Promise<T>): Promise<T>;
+  /** Runs a command and takes back all that it wrote: what it gives says what it would have done. */
+  rehearse<T>(command: (tx: Tx) => Promise<T>): Promise<T>;
   /** A doorbell: called after a commit that grew a cluster's log. May be lost or doubled; the log is the truth. */
   onAppend(listener: (cluster: string) => void): Disposable;
 }

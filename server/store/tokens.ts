@@ -2,6 +2,7 @@
 
 import type { Kysely, Selectable } from "kysely";
 import type { Role } from "../../identity/scope.ts";
+import { compiledOnce, filled } from "./compiled.ts";
 import type { Schema } from "./schema.ts";
 import type { Page } from "./users.ts";
 
@@ -44,13 +45,17 @@ export class Tokens {
   }
 
   async byHash(hash: string): Promise<NamedToken | undefined> {
-    const row = await this.#db
-      .selectFrom("tokens")
-      .leftJoin("orgs", "orgs.id", "tokens.org")
-      .selectAll("tokens")
-      .select("orgs.name as org_name")
-      .where("hash", "=", hash)
-      .executeTakeFirst();
+    const statement = compiledOnce(this.#db, "token by hash", () =>
+      this.#db
+        .selectFrom("tokens")
+        .leftJoin("orgs", "orgs.id", "tokens.org")
+        .selectAll("tokens")
+        .select("orgs.name as org_name")
+        .where("hash", "=", "$hash")
+        .compile(),
+    );
+    const { rows } = await this.#db.executeQuery(filled(statement, { $hash: hash }));
+    const [row] = rows as (Selectable<Schema["tokens"]> & { org_name: string | null })[];
     return row && { ...fromRow(row), orgName: row.org_name ?? undefined };
   }
 

@@ -1,9 +1,10 @@
 /** Users, and the ids and names that were ever given to anybody. */
 
-import { type Kysely, type Selectable, sql } from "kysely";
+import { type Kysely, type RawBuilder, type Selectable, sql } from "kysely";
 import { fold } from "../../identity/fold.ts";
-import type { Gid, Uid } from "../../identity/id.ts";
+import type { Gid, IdRange, Uid } from "../../identity/id.ts";
 import type { Name } from "../../identity/name.ts";
+import { compiledOnce, filled } from "./compiled.ts";
 import { insertRows } from "./insert.ts";
 import type { Schema } from "./schema.ts";
 import { type Search, userCondition, userOrder } from "./search.ts";
@@ -52,7 +53,11 @@ export class Users {
   }
 
   async byUserName(org: string, userName: string): Promise<User | undefined> {
-    const row = await this.#all(org).where("user_name_folded", "=", fold(userName)).selectAll().executeTakeFirst();
+    const statement = compiledOnce(this.#db, "user by userName", () =>
+      this.#all("$org").where("user_name_folded", "=", "$name").selectAll().compile(),
+    );
+    const { rows } = await this.#db.executeQuery(filled(statement, { $org: org, $name: fold(userName) }));
+    const [row] = rows as Selectable<Schema["users"]>[];
     return row && fromRow(row);
   }
 
@@ -107,16 +112,24 @@ export class Users {
     return { total: Number(counted.total), users: rows.map(fromRow) };
   }
 
+  /** Ids of an org's users in their own order, those behind one of them. */
+  async idsAfter(org: string, after: string, limit: number): Promise<string[]> {
+    const rows = await this.#all(org).select("id").where("id", ">", after).orderBy("id").limit(limit).execute();
+    return rows.map(({ id }) => id);
+  }
+
   async add(user: User): Promise<void> {
     await insertRows(this.#db, "users", [toRow(user)]);
   }
 
   async put(user: User): Promise<void> {
     const row = toRow(user);
+    // The id is left out of the update, though it is the same: setting it makes SQLite look at every row that refers to it.
+    const { id: _, ...rest } = row;
     await this.#db
       .insertInto("users")
       .values(row)
-      .onConflict((oc) => oc.column("id").doUpdateSet(row))
+      .onConflict((oc) => oc.column("id").doUpdateSet(rest))
       .execute();
   }
 
@@ -143,27 +156,81 @@ export class Users {
     await this.#db.deleteFrom("users").where("id", "=", id).execute();
   }
 
-  /** Takes the number above the highest of a range that was ever given out; it may lie beyond the range. */
-  async takeId(org: string, range: { first: number; last: number }, subject: string): Promise<number> {
+  /**
+   * Takes the next number of a range: the one above the highest that was given out of it, past those that are taken.
+   * Numbers that came from elsewhere do not move the counter. Undefined if none is left above it.
+   */
+  async takeId(org: string, range: IdRange, subject: string): Promise<number | undefined> {
     // Not max(): SQLite would walk the whole range for it.
-    const highest = sql<number>`(select number from ids where org = ${org} and number >= ${range.first}
+    const highest = sql<number>`(select number from ids where org = ${org} and adopted = 0 and number >= ${range.first}
       and number <= ${range.last} order by number desc limit 1)`;
-    const row = await this.#db
+    const next = sql<number>`coalesce(${highest}, ${range.first - 1}) + 1`;
+    const taken = await this.#db
       .insertInto("ids")
-      .values({ org, number: sql<number>`coalesce(${highest}, ${range.first - 1}) + 1`, subject })
+      .columns(["org", "number", "subject"])
+      // A number beyond the range is not written: the next one that is asked for would find it.
+      .expression(sql`select ${org}, free.number, ${subject} from (select ${next} as number) as free
+        where free.number <= ${range.last}`)
+      .onConflict((oc) => oc.columns(["org", "number"]).doNothing())
       .returning("number")
-      .executeTakeFirstOrThrow();
-    return Number(row.number);
+      .executeTakeFirst();
+    if (taken) return Number(taken.number);
+    return this.#takeIdPast(org, range, subject, next);
+  }
+
+  /** Takes a number that came from elsewhere, for ever; says whether it was free, which it is if it never was anybody's. */
+  async adoptId(org: string, number: number, subject: string): Promise<boolean> {
+    const result = await this.#db
+      .insertInto("ids")
+      .values({ org, number, subject, adopted: 1 })
+      .onConflict((oc) => oc.columns(["org", "number"]).doNothing())
+      .executeTakeFirst();
+    return result.numInsertedOrUpdatedRows === 1n;
   }
 
   /** Takes a POSIX name for ever; says whether it was free, which it is if it never was anybody's. */
   async takeName(org: string, name: Name, subject: string): Promise<boolean> {
-    const result = await this.#db
-      .insertInto("names")
-      .values({ org, name, subject })
-      .onConflict((oc) => oc.columns(["org", "name"]).doNothing())
+    const statement = compiledOnce(this.#db, "take name", () =>
+      this.#db
+        .insertInto("names")
+        .values({ org: "$org", name: "$name", subject: "$subject" })
+        .onConflict((oc) => oc.columns(["org", "name"]).doNothing())
+        .compile(),
+    );
+    const values = { $org: org, $name: name, $subject: subject };
+    return (await this.#db.executeQuery(filled(statement, values))).numAffectedRows === 1n;
+  }
+
+  /** The subject who has or had a POSIX name. */
+  async nameHolder(org: string, name: Name): Promise<string | undefined> {
+    const row = await this.#db
+      .selectFrom("names")
+      .select("subject")
+      .where("org", "=", org)
+      .where("name", "=", name)
       .executeTakeFirst();
-    return result.numInsertedOrUpdatedRows === 1n;
+    return row?.subject;
+  }
+
+  // The counter stands before numbers that came from elsewhere. They are walked in the engine, and once: what is taken
+  // behind them moves the counter there.
+  async #takeIdPast(
+    org: string,
+    { last }: IdRange,
+    subject: string,
+    next: RawBuilder<number>,
+  ): Promise<number | undefined> {
+    const found = await sql<{ free: number }>`select ids.number + 1 as free from ids
+      where ids.org = ${org} and ids.number >= ${next} and ids.number < ${last} and not exists
+        (select 1 from ids as above where above.org = ids.org and above.number = ids.number + 1)
+      order by ids.number limit 1`.execute(this.#db);
+    const free = found.rows[0]?.free;
+    if (free === undefined) return undefined;
+    await this.#db
+      .insertInto("ids")
+      .values({ org, number: Number(free), subject })
+      .execute();
+    return Number(free);
   }
 
   #all(org: string) {

@@ -18,6 +18,7 @@ async function openHub(doorbell: "rings" | "is lost" | "rings twice") {
   const store: Store = {
     read: (query) => real.read(query),
     write: (command) => real.write(command),
+    rehearse: (command) => real.rehearse(command),
     snapshot: () => real.snapshot(),
     onAppend(listener) {
       if (doorbell === "is lost") return { [Symbol.dispose]: () => {} };

@@ -39,7 +39,16 @@ test.each(["grpc", "grpcweb", "connect"])("over %s, with the schema from reflect
   const { code, out } = await call(server, "rollcall.v1.ClusterService/GetCluster", {}, "--protocol", protocol);
   expect(code).toBe(0);
   expect(JSON.parse(out)).toMatchObject({
-    cluster: { name: "default", org: "default", revision: "1", rules: [{ group: "slurm-users", grant: "login" }] },
+    cluster: {
+      name: "default",
+      org: "default",
+      revision: "1",
+      rules: [
+        { group: "slurm-sudo", login: {} },
+        { group: "slurm-sudo", sudo: { commands: ["ALL"] } },
+        { group: "slurm-users", login: {} },
+      ],
+    },
   });
 });
 
@@ -56,7 +65,10 @@ test.each(["grpc-v1", "grpc-v1alpha"])(
       "rollcall.v1.AuditService",
       "rollcall.v1.ClusterService",
       "rollcall.v1.DirectoryService",
+      "rollcall.v1.EstateService",
+      "rollcall.v1.HoldService",
       "rollcall.v1.NodeService",
+      "rollcall.v1.OrgService",
       "rollcall.v1.RolloutService",
       "rollcall.v1.TokenService",
     ]);

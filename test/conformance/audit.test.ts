@@ -3,12 +3,10 @@
  * called, as the generated code lists them, and every verb of SCIM; a method without a case here fails.
  */
 
-import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
@@ -29,9 +27,9 @@ import { createUser } from "../../server/directory/users.ts";
 import { Ledger } from "../../server/rollout/ledger.ts";
 import { ask, refusal } from "./buf-curl.ts";
 import { type OperatorServer, operatorServer } from "./operator-server.ts";
+import { rollcall, start } from "./rollcall.ts";
 import { made, type ScimServer, scimServer } from "./scim-server.ts";
 
-const program = fileURLToPath(new URL("../../bin/rollcall", import.meta.url));
 const key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ5PmlA3jqY7TPSVRnWOqVQrTQHgjXKF9ONt2CPnRwTC ada@laptop";
 
 /** An entry as tests read it: what was there before and after as values. */
@@ -108,6 +106,12 @@ const reads: Record<string, Body> = {
   "DirectoryService/ListUsers": {},
   "DirectoryService/GetUser": { user: "ada" },
   "DirectoryService/ListLocks": {},
+  "DirectoryService/ListGroups": {},
+  "DirectoryService/GetGroup": { group: "slurm-users" },
+  "OrgService/ListOrgs": {},
+  "OrgService/GetOrg": {},
+  "HoldService/ListHolds": {},
+  "HoldService/GetHold": { hold: "1" },
   "NodeService/ListNodes": {},
   "NodeService/GetNode": { node: "n1" },
   "RolloutService/GetRollout": {},
@@ -154,9 +158,135 @@ test("every method of the API leaves the entries that it should, and no other", 
           action: "cluster.create",
           subject: expect.stringMatching(/^gpu \[/),
           before: null,
-          after: expect.objectContaining({ name: "gpu", rules: [{ group: "slurm-users", grant: { kind: "login" } }] }),
+          after: expect.objectContaining({
+            name: "gpu",
+            rules: expect.arrayContaining([{ group: "slurm-users", grant: { kind: "login" } }]),
+          }),
         },
       ],
+    ],
+    [
+      "ClusterService/SetCluster",
+      () => ({ guard: { people: 0, percent: 0 } }),
+      [
+        {
+          action: "cluster.set",
+          subject: expect.stringMatching(/^default \[/),
+          before: { guard: { people: 5, percent: 1, windowSeconds: 600 } },
+          after: { guard: { people: 0, percent: 0, windowSeconds: 600 } },
+        },
+      ],
+    ],
+    [
+      "ClusterService/PutRule",
+      () => ({ rule: { group: "lab", grant: { case: "sudo", value: { commands: ["/usr/bin/id"] } } } }),
+      [
+        {
+          action: "rule.add",
+          before: null,
+          after: { group: "lab", grant: { kind: "sudo", password: false, commands: ["/usr/bin/id"] } },
+        },
+      ],
+    ],
+    [
+      "ClusterService/PutRule",
+      () => ({ rule: { group: "lab", grant: { case: "sudo", value: { commands: ["ALL"] } } } }),
+      [
+        {
+          action: "rule.change",
+          before: { grant: { kind: "sudo", password: false, commands: ["/usr/bin/id"] } },
+          after: { grant: { kind: "sudo", password: false, commands: "ALL" } },
+        },
+      ],
+    ],
+    // A dry run is no deed.
+    [
+      "ClusterService/PutRule",
+      () => ({ rule: { group: "lab", grant: { case: "login", value: {} } }, dryRun: true }),
+      [],
+    ],
+    [
+      "ClusterService/RemoveRule",
+      () => ({ rule: { group: "slurm-users", grant: { case: "login", value: {} } } }),
+      [{ action: "rule.remove", before: { group: "slurm-users", grant: { kind: "login" } }, after: null }],
+    ],
+    [
+      "OrgService/CreateOrg",
+      () => ({ name: "else" }),
+      // In a record of its own: that of the new org.
+      [],
+    ],
+    [
+      "OrgService/SetOrg",
+      () => ({ spaces: "dash" }),
+      [{ action: "org.set", before: { spaces: "refuse" }, after: { spaces: "dash" } }],
+    ],
+    [
+      "DirectoryService/CreateUser",
+      () => ({ userName: "local", displayName: "Lo Cal" }),
+      [
+        {
+          action: "user.create",
+          before: null,
+          after: expect.objectContaining({ userName: "local", origin: "admin", fullName: "Lo Cal" }),
+        },
+      ],
+    ],
+    [
+      "DirectoryService/UpdateUser",
+      () => ({ user: "local", shell: "/bin/sh" }),
+      [{ action: "user.update", before: {}, after: { shell: "/bin/sh" } }],
+    ],
+    [
+      "DirectoryService/RenameUser",
+      () => ({ user: "local", posixName: "lo" }),
+      [{ action: "user.rename", before: { posixName: "local" }, after: { posixName: "lo" } }],
+    ],
+    [
+      "DirectoryService/CreateGroup",
+      () => ({ displayName: "the lab", users: ["lo"] }),
+      [
+        { action: "group.create", before: null, after: expect.objectContaining({ posixName: "the-lab" }) },
+        { action: "group.join", before: null, after: { members: [expect.any(String)] } },
+      ],
+    ],
+    [
+      "DirectoryService/UpdateGroup",
+      () => ({ group: "the lab", displayName: "a lab" }),
+      [{ action: "group.update", before: { displayName: "the lab" }, after: { displayName: "a lab" } }],
+    ],
+    [
+      "DirectoryService/AddGroupMembers",
+      () => ({ group: "a lab", users: ["ada"] }),
+      [{ action: "group.join", before: null, after: { members: [expect.any(String)] } }],
+    ],
+    [
+      "DirectoryService/RemoveGroupMembers",
+      () => ({ group: "a lab", users: ["ada", "lo"] }),
+      [{ action: "group.leave", before: { members: [expect.any(String), expect.any(String)] }, after: null }],
+    ],
+    [
+      "DirectoryService/RemoveGroup",
+      () => ({ group: "a lab" }),
+      [{ action: "group.remove", before: expect.objectContaining({ displayName: "a lab" }), after: null }],
+    ],
+    [
+      "DirectoryService/RemoveUser",
+      () => ({ user: "lo" }),
+      [{ action: "user.remove", before: expect.objectContaining({ userName: "local" }), after: null }],
+    ],
+    [
+      "EstateService/ImportEstate",
+      () => ({
+        files: [{ kind: 1, name: "passwd", content: Buffer.from("old:x:5001:5001::/home/old:/bin/bash\n") }],
+      }),
+      [{ cause: "import", action: "estate.close", after: { closed: [{ name: "old", numbers: [5001] }] } }],
+    ],
+    ["HoldService/RejectHold", () => ({ hold: "1" }), [{ action: "hold.reject", before: null, after: { all: 2 } }]],
+    [
+      "HoldService/ApproveHold",
+      () => ({ hold: "1", only: ["ada"] }),
+      [{ action: "hold.approve", before: null, after: { only: ["ada"] } }],
     ],
     [
       "DirectoryService/AddSshKey",
@@ -405,7 +535,7 @@ test("an update of many members and of a long text stays within bounds, and a gr
   await using server = await scimServer();
   const { ctx } = server;
   const org = await orgId(ctx, "default");
-  const admin = { kind: "admin" } as const;
+  const okta = { kind: "scim", connection: "okta" } as const;
   const input = (i: number) => ({
     userName: `u${i}`,
     externalId: undefined,
@@ -413,33 +543,21 @@ test("an update of many members and of a long text stays within bounds, and a gr
     fullName: "",
     attributes: {},
   });
-  const people = await Promise.all(Array.from({ length: 1200 }, (_, i) => createUser(ctx, admin, org, input(i))));
+  const people = await Promise.all(Array.from({ length: 1200 }, (_, i) => createUser(ctx, okta, org, input(i))));
   const group = await made(server, "/Groups", { schemas: [urnGroup], displayName: "everybody" });
   const edit = { kind: "add-members", members: people.slice(0, 1100).map(({ id }) => id) } as const;
-  const many = await recordedOf(ctx, org, () => updateGroup(ctx, admin, org, group, [edit]));
+  const many = await recordedOf(ctx, org, () => updateGroup(ctx, okta, org, group, [edit]));
   expect(many.map(({ after }) => (after as { members: string[] }).members.length)).toEqual([500, 500, 100]);
   const one = await recordedOf(ctx, org, () =>
-    updateGroup(ctx, admin, org, group, [{ kind: "set-members", members: people.map(({ id }) => id).slice(0, 1101) }]),
+    updateGroup(ctx, okta, org, group, [{ kind: "set-members", members: people.map(({ id }) => id).slice(0, 1101) }]),
   );
   expect(one).toMatchObject([{ action: "group.join", after: { members: [people[1100]?.id] } }]);
   const long = { ...input(5000), attributes: { title: "x".repeat(100_000) } };
-  const [created] = await recordedOf(ctx, org, () => createUser(ctx, admin, org, long));
+  const [created] = await recordedOf(ctx, org, () => createUser(ctx, okta, org, long));
   expect(created?.after).toEqual({
     tooLong: { characters: expect.any(Number), sha256: expect.stringMatching(/^[0-9a-f]{64}$/) },
   });
 });
-
-/** Runs `rollcall`. */
-async function rollcall(server: OperatorServer, ...words: string[]) {
-  const child = start(server, words);
-  const [out, err, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, "exit")]);
-  return { code: code as number | null, out, err };
-}
-
-function start(server: OperatorServer, words: readonly string[]) {
-  const env = { ROLLCALL_SERVER: server.url, ROLLCALL_TOKEN: server.token, ROLLCALL_CA: server.caPath };
-  return spawn(program, words, { env: { PATH: process.env["PATH"], ...env } });
-}
 
 test("rollcall lists, filters and follows the audit; its own changes are known as the command line's", async () => {
   await using server = await operatorServer();
@@ -448,30 +566,30 @@ test("rollcall lists, filters and follows the audit; its own changes are known a
   const lines = createInterface({ input: tail.stdout })[Symbol.asyncIterator]();
   const told = async () => JSON.parse(((await lines.next()).value as string | undefined) ?? "{}") as { entry: Body };
   expect((await told()).entry).toMatchObject({ action: "group.join" });
-  expect(await rollcall(server, "user", "lock", "ada", "--reason", "theft \u009b31m")).toMatchObject({ code: 2 });
-  expect(await rollcall(server, "user", "lock", "ada", "--reason", "theft")).toMatchObject({ code: 0 });
+  expect(await rollcall(server, ["user", "lock", "ada", "--reason", "theft \u009b31m"])).toMatchObject({ code: 2 });
+  expect(await rollcall(server, ["user", "lock", "ada", "--reason", "theft"])).toMatchObject({ code: 0 });
   expect((await told()).entry).toMatchObject({ action: "user.lock", actor: "admin:test", cause: "cli" });
   await ask(server, "DirectoryService/UnlockUser", { user: "ada" });
   expect((await told()).entry).toMatchObject({ action: "user.unlock", actor: "admin:test", cause: "api" });
   tail.kill("SIGINT");
   expect(await once(tail, "exit")).toEqual([0, null]);
 
-  const list = await rollcall(server, "audit", "list", "--subject", "ada@", "--action", "user.", "--actor", "admin");
+  const list = await rollcall(server, ["audit", "list", "--subject", "ada@", "--action", "user.", "--actor", "admin"]);
   expect(list.code).toBe(0);
   const shown = list.out.split("\n");
   expect(shown[0]).toMatch(/^SEQ +AT +ACTOR +CAUSE +ACTION +SUBJECT +CHANGE$/);
   expect(shown[1]).toMatch(/admin:test +api +user\.unlock +ada@example\.org \[.*\] +\{"lock".*\} -> -$/);
   expect(shown[2]).toMatch(/admin:test +cli +user\.lock /);
   expect(shown[3]).toMatch(/ admin +user\.create /);
-  expect((await rollcall(server, "audit", "list", "--actor", "adm")).out).not.toContain("user.");
-  expect((await rollcall(server, "audit", "list", "--subject", "%")).out.split("\n")).toHaveLength(2);
-  expect((await rollcall(server, "audit", "list", "--until", "2020-01-01")).out.split("\n")).toHaveLength(2);
+  expect((await rollcall(server, ["audit", "list", "--actor", "adm"])).out).not.toContain("user.");
+  expect((await rollcall(server, ["audit", "list", "--subject", "%"])).out.split("\n")).toHaveLength(2);
+  expect((await rollcall(server, ["audit", "list", "--until", "2020-01-01"])).out.split("\n")).toHaveLength(2);
   expect(
-    (await rollcall(server, "audit", "list", "--since", "2020-01-01", "--limit", "2")).out.split("\n"),
+    (await rollcall(server, ["audit", "list", "--since", "2020-01-01", "--limit", "2"])).out.split("\n"),
   ).toHaveLength(4);
-  expect((await rollcall(server, "audit", "list", "--org", "-")).out).toContain("token.create");
-  expect(await rollcall(server, "audit", "list", "--since", "yesterday")).toMatchObject({ code: 2 });
-  expect(await rollcall(server, "audit", "list", "--org", "nowhere")).toMatchObject({ code: 3 });
+  expect((await rollcall(server, ["audit", "list", "--org", "-"])).out).toContain("token.create");
+  expect(await rollcall(server, ["audit", "list", "--since", "yesterday"])).toMatchObject({ code: 2 });
+  expect(await rollcall(server, ["audit", "list", "--org", "nowhere"])).toMatchObject({ code: 3 });
 });
 
 test("pages stay as they are while entries are added", async () => {
@@ -503,11 +621,11 @@ test("pages stay as they are while entries are added", async () => {
 test("the store refuses to change an entry; one that was changed behind its back is found", async () => {
   await using server = await operatorServer();
   await server.admit("ada@example.org");
-  const good = await rollcall(server, "audit", "verify");
+  const good = await rollcall(server, ["audit", "verify"]);
   expect(good.code, good.err).toBe(0);
   const [, head = "", count = ""] =
     /^\d+ entries, each as it was written\. Head ((\d+):[0-9a-f]{64})\n$/.exec(good.out) ?? [];
-  expect(await rollcall(server, "audit", "verify", "--head", head)).toMatchObject({ code: 0 });
+  expect(await rollcall(server, ["audit", "verify", "--head", head])).toMatchObject({ code: 0 });
 
   using file = opened(join(server.folder, "rollcall.db"));
   for (const statement of ["update audit set actor = 'nobody'", "delete from audit"]) {
@@ -520,7 +638,7 @@ test("the store refuses to change an entry; one that was changed behind its back
     const rows = file.db.prepare("select * from audit where org = ?").all(org);
     file.db.exec("release before_it");
     file.db.exec(statement.replaceAll("$org", org));
-    const found = await rollcall(server, "audit", "verify", ...words);
+    const found = await rollcall(server, ["audit", "verify", ...words]);
     expect([found.code, found.out], statement).toEqual([1, expect.stringMatching(why)]);
     expect(found.out).toContain(`Broken at entry ${seq}:`);
     file.db.prepare("delete from audit where org = ?").run(org);
@@ -535,9 +653,9 @@ test("the store refuses to change an entry; one that was changed behind its back
   await tampered("delete from audit where org = '$org'", 1, /cut off/, "--head", head);
   const other = `${count}:${"0".repeat(64)}`;
   await tampered("select 1", Number(count), /made anew/, "--head", other);
-  expect(await rollcall(server, "audit", "verify", "--head", head)).toMatchObject({ code: 0 });
-  expect(await rollcall(server, "audit", "verify", "--head", "7")).toMatchObject({ code: 2 });
-  const json = await rollcall(server, "audit", "verify", "-o", "json");
+  expect(await rollcall(server, ["audit", "verify", "--head", head])).toMatchObject({ code: 0 });
+  expect(await rollcall(server, ["audit", "verify", "--head", "7"])).toMatchObject({ code: 2 });
+  const json = await rollcall(server, ["audit", "verify", "-o", "json"]);
   expect(JSON.parse(json.out)).toMatchObject({ count, broken_seq: "0", why: "" });
 });
 

@@ -212,7 +212,7 @@ describe("who may read", () => {
     await createCluster(server.ctx, { kind: "admin" }, "default", "gpu");
     const { secret } = await createReadToken(server.ctx, { kind: "admin" }, "gpu", "nsscache");
     const gpu = { authorization: `Bearer ${secret}` };
-    expect(names(await cluster.get("/scim/default/gpu/v2/Users", gpu))).toEqual([]);
+    expect(names(await cluster.get("/scim/default/gpu/v2/Users", gpu))).toEqual(["ada"]);
     const other = await cluster.get("/scim/default/gpu/v2/Users");
     const none = await cluster.get("/scim/default/gpx/v2/Users");
     expectError(other, 404);

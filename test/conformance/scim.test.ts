@@ -513,7 +513,7 @@ describe("the door", () => {
       id: "7",
       meta: { version: "x" },
       groups: [{ value: "g" }],
-      [posix]: { uidNumber: 0, userName: "root" },
+      [posix]: { gidNumber: 0, userName: "root" },
     };
     const id = await made(server, "/Users", { userName: "ada", ...mine });
     const put = await server.request("PUT", `/Users/${id}`, { userName: "ada", ...mine });

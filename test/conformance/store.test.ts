@@ -17,11 +17,12 @@ import { print, type Resource } from "../../identity/resource.ts";
 import { roles } from "../../identity/scope.ts";
 import { fingerprint, parseSshKey } from "../../identity/ssh-key.ts";
 import { ed25519Line } from "../../identity/testing.ts";
+import { takeId } from "../../server/directory/allocation.ts";
 import { seed } from "../../server/directory/clusters.ts";
 import type { Context } from "../../server/directory/context.ts";
 import { createGroup, removeGroup, updateGroup } from "../../server/directory/groups.ts";
 import { addKey, removeKey } from "../../server/directory/keys.ts";
-import { createUser, removeUser, takeId, updateUser } from "../../server/directory/users.ts";
+import { createUser, removeUser, updateUser } from "../../server/directory/users.ts";
 import { everything } from "../../server/store/search.ts";
 import { openSqlite } from "../../server/store/sqlite.ts";
 

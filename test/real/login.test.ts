@@ -3,6 +3,8 @@
  * in by sshd; what it takes back is gone there once the rollout is complete; and no login needs the control plane.
  */
 
+import { setTimeout as sleep } from "node:timers/promises";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { expect, test } from "vitest";
 import { DirectoryService } from "../../proto/gen/rollcall/v1/directory_pb.ts";
 import { type Host, openLab } from "../lab/host.ts";
@@ -66,9 +68,18 @@ describeHosts("a person at a login host", () => {
     }
     expect((await login.run("getent", ["group", "slurm-users"])).stdout).toBe(`slurm-users:x:${gid}:bob\n`);
 
+    // sshd itself knows when a key expires: nobody is left to tell this node.
+    const expires = Date.now() + 12_000;
+    const spare = await newKey(laptop, "spare");
+    await directory.addSshKey({ user: "bob", publicKey: spare, expiresAt: timestampFromMs(expires) });
+    await plane.rolledOut();
+    expect(await enter("bob", "spare"), "before it expires").toMatchObject({ code: 0 });
     await plane.down("SIGKILL");
+    expect(Date.now(), "the key has not expired yet").toBeLessThan(expires);
     expect(await enter("bob"), "without the control plane").toMatchObject({ code: 0 });
     expect(await login.run("getent", ["passwd", "bob"])).toMatchObject({ code: 0 });
+    await sleep(expires + 1_500 - Date.now());
+    expect(await enter("bob", "spare"), "after it expired").toMatchObject({ code: 255 });
     await node.process.end("SIGKILL");
     expect(await enter("bob"), "without the agent").toMatchObject({ code: 0 });
     expect(await enter("ada"), "without the agent").toMatchObject({ code: 255 });

@@ -4,19 +4,21 @@
 // @generated from file rollcall/v1/cluster.proto (package rollcall.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { Effect } from "./effect_pb.ts";
+import { file_rollcall_v1_effect } from "./effect_pb.ts";
 import type { Epoch } from "./resource_pb.ts";
 import { file_rollcall_v1_resource } from "./resource_pb.ts";
-import type { Message } from "@bufbuild/protobuf";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file rollcall/v1/cluster.proto.
  */
 export const file_rollcall_v1_cluster: GenFile = /*@__PURE__*/
-  fileDesc("Chlyb2xsY2FsbC92MS9jbHVzdGVyLnByb3RvEgtyb2xsY2FsbC52MSLAAQoHQ2x1c3RlchIMCgRuYW1lGAEgASgJEgsKA29yZxgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBBIhCgVlcG9jaBgEIAEoCzISLnJvbGxjYWxsLnYxLkVwb2NoEg0KBW5vZGVzGAUgASgNEiYKBXJ1bGVzGAYgAygLMhcucm9sbGNhbGwudjEuQWNjZXNzUnVsZRIuCgpjcmVhdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIqCgpBY2Nlc3NSdWxlEg0KBWdyb3VwGAEgASgJEg0KBWdyYW50GAIgASgJIjwKE0xpc3RDbHVzdGVyc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiVwoUTGlzdENsdXN0ZXJzUmVzcG9uc2USJgoIY2x1c3RlcnMYASADKAsyFC5yb2xsY2FsbC52MS5DbHVzdGVyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIkChFHZXRDbHVzdGVyUmVxdWVzdBIPCgdjbHVzdGVyGAEgASgJIjsKEkdldENsdXN0ZXJSZXNwb25zZRIlCgdjbHVzdGVyGAEgASgLMhQucm9sbGNhbGwudjEuQ2x1c3RlciIxChRDcmVhdGVDbHVzdGVyUmVxdWVzdBIMCgRuYW1lGAEgASgJEgsKA29yZxgCIAEoCSI+ChVDcmVhdGVDbHVzdGVyUmVzcG9uc2USJQoHY2x1c3RlchgBIAEoCzIULnJvbGxjYWxsLnYxLkNsdXN0ZXIyjAIKDkNsdXN0ZXJTZXJ2aWNlElMKDExpc3RDbHVzdGVycxIgLnJvbGxjYWxsLnYxLkxpc3RDbHVzdGVyc1JlcXVlc3QaIS5yb2xsY2FsbC52MS5MaXN0Q2x1c3RlcnNSZXNwb25zZRJNCgpHZXRDbHVzdGVyEh4ucm9sbGNhbGwudjEuR2V0Q2x1c3RlclJlcXVlc3QaHy5yb2xsY2FsbC52MS5HZXRDbHVzdGVyUmVzcG9uc2USVgoNQ3JlYXRlQ2x1c3RlchIhLnJvbGxjYWxsLnYxLkNyZWF0ZUNsdXN0ZXJSZXF1ZXN0GiIucm9sbGNhbGwudjEuQ3JlYXRlQ2x1c3RlclJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp, file_rollcall_v1_resource]);
+  fileDesc("Chlyb2xsY2FsbC92MS9jbHVzdGVyLnByb3RvEgtyb2xsY2FsbC52MSKQAgoHQ2x1c3RlchIMCgRuYW1lGAEgASgJEgsKA29yZxgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBBIhCgVlcG9jaBgEIAEoCzISLnJvbGxjYWxsLnYxLkVwb2NoEg0KBW5vZGVzGAUgASgNEiYKBXJ1bGVzGAYgAygLMhcucm9sbGNhbGwudjEuQWNjZXNzUnVsZRIuCgpjcmVhdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZwZW9wbGUYCCABKA0SDAoEaG9tZRgJIAEoCRINCgVzaGVsbBgKIAEoCRIhCgVndWFyZBgLIAEoCzISLnJvbGxjYWxsLnYxLkd1YXJkInQKBUd1YXJkEhMKBnBlb3BsZRgBIAEoDUgAiAEBEhQKB3BlcmNlbnQYAiABKAFIAYgBARIpCgZ3aW5kb3cYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb25CCQoHX3Blb3BsZUIKCghfcGVyY2VudCLfAQoKQWNjZXNzUnVsZRINCgVncm91cBgBIAEoCRIoCgVsb2dpbhgDIAEoCzIXLnJvbGxjYWxsLnYxLkxvZ2luR3JhbnRIABIzCgtwb3NpeF9ncm91cBgEIAEoCzIcLnJvbGxjYWxsLnYxLlBvc2l4R3JvdXBHcmFudEgAEiYKBHN1ZG8YBSABKAsyFi5yb2xsY2FsbC52MS5TdWRvR3JhbnRIABIsCgdhY2NvdW50GAYgASgLMhkucm9sbGNhbGwudjEuQWNjb3VudEdyYW50SABCBwoFZ3JhbnRKBAgCEAMiDAoKTG9naW5HcmFudCIRCg9Qb3NpeEdyb3VwR3JhbnQiLwoJU3Vkb0dyYW50EhAKCGNvbW1hbmRzGAEgAygJEhAKCHBhc3N3b3JkGAIgASgIItcBCgxBY2NvdW50R3JhbnQSDwoHYWNjb3VudBgBIAEoCRIOCgZwYXJlbnQYAiABKAkSEgoKaXNfZGVmYXVsdBgDIAEoCBIsCgthZG1pbl9sZXZlbBgEIAEoDjIXLnJvbGxjYWxsLnYxLkFkbWluTGV2ZWwSNQoGbGltaXRzGAUgAygLMiUucm9sbGNhbGwudjEuQWNjb3VudEdyYW50LkxpbWl0c0VudHJ5Gi0KC0xpbWl0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiPAoTTGlzdENsdXN0ZXJzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJXChRMaXN0Q2x1c3RlcnNSZXNwb25zZRImCghjbHVzdGVycxgBIAMoCzIULnJvbGxjYWxsLnYxLkNsdXN0ZXISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIiQKEUdldENsdXN0ZXJSZXF1ZXN0Eg8KB2NsdXN0ZXIYASABKAkiOwoSR2V0Q2x1c3RlclJlc3BvbnNlEiUKB2NsdXN0ZXIYASABKAsyFC5yb2xsY2FsbC52MS5DbHVzdGVyIjEKFENyZWF0ZUNsdXN0ZXJSZXF1ZXN0EgwKBG5hbWUYASABKAkSCwoDb3JnGAIgASgJIj4KFUNyZWF0ZUNsdXN0ZXJSZXNwb25zZRIlCgdjbHVzdGVyGAEgASgLMhQucm9sbGNhbGwudjEuQ2x1c3RlciKBAQoRU2V0Q2x1c3RlclJlcXVlc3QSDwoHY2x1c3RlchgBIAEoCRIRCgRob21lGAIgASgJSACIAQESEgoFc2hlbGwYAyABKAlIAYgBARIhCgVndWFyZBgEIAEoCzISLnJvbGxjYWxsLnYxLkd1YXJkQgcKBV9ob21lQggKBl9zaGVsbCI7ChJTZXRDbHVzdGVyUmVzcG9uc2USJQoHY2x1c3RlchgBIAEoCzIULnJvbGxjYWxsLnYxLkNsdXN0ZXIiaQoOUHV0UnVsZVJlcXVlc3QSDwoHY2x1c3RlchgBIAEoCRIlCgRydWxlGAIgASgLMhcucm9sbGNhbGwudjEuQWNjZXNzUnVsZRIPCgdkcnlfcnVuGAMgASgIEg4KBnVyZ2VudBgEIAEoCCI3Cg9QdXRSdWxlUmVzcG9uc2USJAoHZWZmZWN0cxgBIAMoCzITLnJvbGxjYWxsLnYxLkVmZmVjdCJsChFSZW1vdmVSdWxlUmVxdWVzdBIPCgdjbHVzdGVyGAEgASgJEiUKBHJ1bGUYAiABKAsyFy5yb2xsY2FsbC52MS5BY2Nlc3NSdWxlEg8KB2RyeV9ydW4YAyABKAgSDgoGdXJnZW50GAQgASgIIjoKElJlbW92ZVJ1bGVSZXNwb25zZRIkCgdlZmZlY3RzGAEgAygLMhMucm9sbGNhbGwudjEuRWZmZWN0KngKCkFkbWluTGV2ZWwSGwoXQURNSU5fTEVWRUxfVU5TUEVDSUZJRUQQABIUChBBRE1JTl9MRVZFTF9OT05FEAESGAoUQURNSU5fTEVWRUxfT1BFUkFUT1IQAhIdChlBRE1JTl9MRVZFTF9BRE1JTklTVFJBVE9SEAMy8AMKDkNsdXN0ZXJTZXJ2aWNlElMKDExpc3RDbHVzdGVycxIgLnJvbGxjYWxsLnYxLkxpc3RDbHVzdGVyc1JlcXVlc3QaIS5yb2xsY2FsbC52MS5MaXN0Q2x1c3RlcnNSZXNwb25zZRJNCgpHZXRDbHVzdGVyEh4ucm9sbGNhbGwudjEuR2V0Q2x1c3RlclJlcXVlc3QaHy5yb2xsY2FsbC52MS5HZXRDbHVzdGVyUmVzcG9uc2USVgoNQ3JlYXRlQ2x1c3RlchIhLnJvbGxjYWxsLnYxLkNyZWF0ZUNsdXN0ZXJSZXF1ZXN0GiIucm9sbGNhbGwudjEuQ3JlYXRlQ2x1c3RlclJlc3BvbnNlEk0KClNldENsdXN0ZXISHi5yb2xsY2FsbC52MS5TZXRDbHVzdGVyUmVxdWVzdBofLnJvbGxjYWxsLnYxLlNldENsdXN0ZXJSZXNwb25zZRJECgdQdXRSdWxlEhsucm9sbGNhbGwudjEuUHV0UnVsZVJlcXVlc3QaHC5yb2xsY2FsbC52MS5QdXRSdWxlUmVzcG9uc2USTQoKUmVtb3ZlUnVsZRIeLnJvbGxjYWxsLnYxLlJlbW92ZVJ1bGVSZXF1ZXN0Gh8ucm9sbGNhbGwudjEuUmVtb3ZlUnVsZVJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_rollcall_v1_effect, file_rollcall_v1_resource]);
 
 /**
  * One Slurm cluster.
@@ -72,6 +74,34 @@ export type Cluster = Message<"rollcall.v1.Cluster"> & {
    * @generated from field: google.protobuf.Timestamp created_at = 7;
    */
   createdAt?: Timestamp | undefined;
+
+  /**
+   * How many people its nodes know.
+   *
+   * @generated from field: uint32 people = 8;
+   */
+  people: number;
+
+  /**
+   * Template of home directories; empty: the org's.
+   *
+   * @generated from field: string home = 9;
+   */
+  home: string;
+
+  /**
+   * Login shell; empty: the org's.
+   *
+   * @generated from field: string shell = 10;
+   */
+  shell: string;
+
+  /**
+   * When the rest waits.
+   *
+   * @generated from field: rollcall.v1.Guard guard = 11;
+   */
+  guard?: Guard | undefined;
 };
 
 /**
@@ -80,6 +110,41 @@ export type Cluster = Message<"rollcall.v1.Cluster"> & {
  */
 export const ClusterSchema: GenMessage<Cluster> = /*@__PURE__*/
   messageDesc(file_rollcall_v1_cluster, 0);
+
+/**
+ * More removals of access than this, and the rest waits for an operator: see HoldService.
+ *
+ * @generated from message rollcall.v1.Guard
+ */
+export type Guard = Message<"rollcall.v1.Guard"> & {
+  /**
+   * People who may go within the window, however small the cluster is.
+   *
+   * @generated from field: optional uint32 people = 1;
+   */
+  people?: number | undefined;
+
+  /**
+   * Percent of the cluster's people who may go within the window, if that is more.
+   *
+   * @generated from field: optional double percent = 2;
+   */
+  percent?: number | undefined;
+
+  /**
+   * The window.
+   *
+   * @generated from field: google.protobuf.Duration window = 3;
+   */
+  window?: Duration | undefined;
+};
+
+/**
+ * Describes the message rollcall.v1.Guard.
+ * Use `create(GuardSchema)` to create a new message.
+ */
+export const GuardSchema: GenMessage<Guard> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_cluster, 1);
 
 /**
  * What a group grants in a cluster.
@@ -95,11 +160,43 @@ export type AccessRule = Message<"rollcall.v1.AccessRule"> & {
   group: string;
 
   /**
-   * What its members get: "login".
+   * What its members get. Every grant makes the group a POSIX group of the cluster.
    *
-   * @generated from field: string grant = 2;
+   * @generated from oneof rollcall.v1.AccessRule.grant
    */
-  grant: string;
+  grant: {
+    /**
+     * Access to the nodes; without it nothing else is granted.
+     *
+     * @generated from field: rollcall.v1.LoginGrant login = 3;
+     */
+    value: LoginGrant;
+    case: "login";
+  } | {
+    /**
+     * Nothing but the POSIX group.
+     *
+     * @generated from field: rollcall.v1.PosixGroupGrant posix_group = 4;
+     */
+    value: PosixGroupGrant;
+    case: "posixGroup";
+  } | {
+    /**
+     * Commands as any user.
+     *
+     * @generated from field: rollcall.v1.SudoGrant sudo = 5;
+     */
+    value: SudoGrant;
+    case: "sudo";
+  } | {
+    /**
+     * Use of a Slurm account.
+     *
+     * @generated from field: rollcall.v1.AccountGrant account = 6;
+     */
+    value: AccountGrant;
+    case: "account";
+  } | { case: undefined; value?: undefined };
 };
 
 /**
@@ -107,7 +204,114 @@ export type AccessRule = Message<"rollcall.v1.AccessRule"> & {
  * Use `create(AccessRuleSchema)` to create a new message.
  */
 export const AccessRuleSchema: GenMessage<AccessRule> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_cluster, 1);
+  messageDesc(file_rollcall_v1_cluster, 2);
+
+/**
+ * Access to login and compute nodes.
+ *
+ * @generated from message rollcall.v1.LoginGrant
+ */
+export type LoginGrant = Message<"rollcall.v1.LoginGrant"> & {
+};
+
+/**
+ * Describes the message rollcall.v1.LoginGrant.
+ * Use `create(LoginGrantSchema)` to create a new message.
+ */
+export const LoginGrantSchema: GenMessage<LoginGrant> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_cluster, 3);
+
+/**
+ * The group as a POSIX group.
+ *
+ * @generated from message rollcall.v1.PosixGroupGrant
+ */
+export type PosixGroupGrant = Message<"rollcall.v1.PosixGroupGrant"> & {
+};
+
+/**
+ * Describes the message rollcall.v1.PosixGroupGrant.
+ * Use `create(PosixGroupGrantSchema)` to create a new message.
+ */
+export const PosixGroupGrantSchema: GenMessage<PosixGroupGrant> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_cluster, 4);
+
+/**
+ * Commands as any user, on login and compute nodes.
+ *
+ * @generated from message rollcall.v1.SudoGrant
+ */
+export type SudoGrant = Message<"rollcall.v1.SudoGrant"> & {
+  /**
+   * Absolute paths, each with fixed arguments or none; or the one word ALL.
+   *
+   * @generated from field: repeated string commands = 1;
+   */
+  commands: string[];
+
+  /**
+   * Whether sudo asks for a password. People of the directory have none on the nodes.
+   *
+   * @generated from field: bool password = 2;
+   */
+  password: boolean;
+};
+
+/**
+ * Describes the message rollcall.v1.SudoGrant.
+ * Use `create(SudoGrantSchema)` to create a new message.
+ */
+export const SudoGrantSchema: GenMessage<SudoGrant> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_cluster, 5);
+
+/**
+ * Use of a Slurm account.
+ *
+ * @generated from message rollcall.v1.AccountGrant
+ */
+export type AccountGrant = Message<"rollcall.v1.AccountGrant"> & {
+  /**
+   * Its name.
+   *
+   * @generated from field: string account = 1;
+   */
+  account: string;
+
+  /**
+   * The account above it; empty for Slurm's root account.
+   *
+   * @generated from field: string parent = 2;
+   */
+  parent: string;
+
+  /**
+   * Whether it is where jobs go that name no account.
+   *
+   * @generated from field: bool is_default = 3;
+   */
+  isDefault: boolean;
+
+  /**
+   * What the person may administer in Slurm.
+   *
+   * @generated from field: rollcall.v1.AdminLevel admin_level = 4;
+   */
+  adminLevel: AdminLevel;
+
+  /**
+   * Limits of each member's association, by sacctmgr(1)'s names in lower case.
+   *
+   * @generated from field: map<string, string> limits = 5;
+   */
+  limits: { [key: string]: string };
+};
+
+/**
+ * Describes the message rollcall.v1.AccountGrant.
+ * Use `create(AccountGrantSchema)` to create a new message.
+ */
+export const AccountGrantSchema: GenMessage<AccountGrant> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_cluster, 6);
 
 /**
  * Which clusters.
@@ -135,7 +339,7 @@ export type ListClustersRequest = Message<"rollcall.v1.ListClustersRequest"> & {
  * Use `create(ListClustersRequestSchema)` to create a new message.
  */
 export const ListClustersRequestSchema: GenMessage<ListClustersRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_cluster, 2);
+  messageDesc(file_rollcall_v1_cluster, 7);
 
 /**
  * Some clusters.
@@ -163,7 +367,7 @@ export type ListClustersResponse = Message<"rollcall.v1.ListClustersResponse"> &
  * Use `create(ListClustersResponseSchema)` to create a new message.
  */
 export const ListClustersResponseSchema: GenMessage<ListClustersResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_cluster, 3);
+  messageDesc(file_rollcall_v1_cluster, 8);
 
 /**
  * Which cluster.
@@ -184,7 +388,7 @@ export type GetClusterRequest = Message<"rollcall.v1.GetClusterRequest"> & {
  * Use `create(GetClusterRequestSchema)` to create a new message.
  */
 export const GetClusterRequestSchema: GenMessage<GetClusterRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_cluster, 4);
+  messageDesc(file_rollcall_v1_cluster, 9);
 
 /**
  * One cluster.
@@ -205,7 +409,7 @@ export type GetClusterResponse = Message<"rollcall.v1.GetClusterResponse"> & {
  * Use `create(GetClusterResponseSchema)` to create a new message.
  */
 export const GetClusterResponseSchema: GenMessage<GetClusterResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_cluster, 5);
+  messageDesc(file_rollcall_v1_cluster, 10);
 
 /**
  * A new cluster.
@@ -233,7 +437,7 @@ export type CreateClusterRequest = Message<"rollcall.v1.CreateClusterRequest"> &
  * Use `create(CreateClusterRequestSchema)` to create a new message.
  */
 export const CreateClusterRequestSchema: GenMessage<CreateClusterRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_cluster, 6);
+  messageDesc(file_rollcall_v1_cluster, 11);
 
 /**
  * The new cluster.
@@ -254,7 +458,244 @@ export type CreateClusterResponse = Message<"rollcall.v1.CreateClusterResponse">
  * Use `create(CreateClusterResponseSchema)` to create a new message.
  */
 export const CreateClusterResponseSchema: GenMessage<CreateClusterResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_cluster, 7);
+  messageDesc(file_rollcall_v1_cluster, 12);
+
+/**
+ * What to set.
+ *
+ * @generated from message rollcall.v1.SetClusterRequest
+ */
+export type SetClusterRequest = Message<"rollcall.v1.SetClusterRequest"> & {
+  /**
+   * The cluster's name; "default" if empty.
+   *
+   * @generated from field: string cluster = 1;
+   */
+  cluster: string;
+
+  /**
+   * Template of home directories; if empty, the org's again; if absent, as it is.
+   *
+   * @generated from field: optional string home = 2;
+   */
+  home?: string | undefined;
+
+  /**
+   * Login shell; if empty, the org's again; if absent, as it is.
+   *
+   * @generated from field: optional string shell = 3;
+   */
+  shell?: string | undefined;
+
+  /**
+   * What of the guard is set; the rest stays.
+   *
+   * @generated from field: rollcall.v1.Guard guard = 4;
+   */
+  guard?: Guard | undefined;
+};
+
+/**
+ * Describes the message rollcall.v1.SetClusterRequest.
+ * Use `create(SetClusterRequestSchema)` to create a new message.
+ */
+export const SetClusterRequestSchema: GenMessage<SetClusterRequest> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_cluster, 13);
+
+/**
+ * It is set.
+ *
+ * @generated from message rollcall.v1.SetClusterResponse
+ */
+export type SetClusterResponse = Message<"rollcall.v1.SetClusterResponse"> & {
+  /**
+   * The cluster.
+   *
+   * @generated from field: rollcall.v1.Cluster cluster = 1;
+   */
+  cluster?: Cluster | undefined;
+};
+
+/**
+ * Describes the message rollcall.v1.SetClusterResponse.
+ * Use `create(SetClusterResponseSchema)` to create a new message.
+ */
+export const SetClusterResponseSchema: GenMessage<SetClusterResponse> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_cluster, 14);
+
+/**
+ * A rule.
+ *
+ * @generated from message rollcall.v1.PutRuleRequest
+ */
+export type PutRuleRequest = Message<"rollcall.v1.PutRuleRequest"> & {
+  /**
+   * The cluster's name; "default" if empty.
+   *
+   * @generated from field: string cluster = 1;
+   */
+  cluster: string;
+
+  /**
+   * The rule.
+   *
+   * @generated from field: rollcall.v1.AccessRule rule = 2;
+   */
+  rule?: AccessRule | undefined;
+
+  /**
+   * Only say what it would do.
+   *
+   * @generated from field: bool dry_run = 3;
+   */
+  dryRun: boolean;
+
+  /**
+   * Past the guard: nothing waits.
+   *
+   * @generated from field: bool urgent = 4;
+   */
+  urgent: boolean;
+};
+
+/**
+ * Describes the message rollcall.v1.PutRuleRequest.
+ * Use `create(PutRuleRequestSchema)` to create a new message.
+ */
+export const PutRuleRequestSchema: GenMessage<PutRuleRequest> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_cluster, 15);
+
+/**
+ * The rule is there, unless it was a dry run.
+ *
+ * @generated from message rollcall.v1.PutRuleResponse
+ */
+export type PutRuleResponse = Message<"rollcall.v1.PutRuleResponse"> & {
+  /**
+   * What it does, or would do.
+   *
+   * @generated from field: repeated rollcall.v1.Effect effects = 1;
+   */
+  effects: Effect[];
+};
+
+/**
+ * Describes the message rollcall.v1.PutRuleResponse.
+ * Use `create(PutRuleResponseSchema)` to create a new message.
+ */
+export const PutRuleResponseSchema: GenMessage<PutRuleResponse> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_cluster, 16);
+
+/**
+ * Which rule.
+ *
+ * @generated from message rollcall.v1.RemoveRuleRequest
+ */
+export type RemoveRuleRequest = Message<"rollcall.v1.RemoveRuleRequest"> & {
+  /**
+   * The cluster's name; "default" if empty.
+   *
+   * @generated from field: string cluster = 1;
+   */
+  cluster: string;
+
+  /**
+   * The rule; of the grant, only which one it is and the account's name matter.
+   *
+   * @generated from field: rollcall.v1.AccessRule rule = 2;
+   */
+  rule?: AccessRule | undefined;
+
+  /**
+   * Only say what it would do.
+   *
+   * @generated from field: bool dry_run = 3;
+   */
+  dryRun: boolean;
+
+  /**
+   * Past the guard: nothing waits.
+   *
+   * @generated from field: bool urgent = 4;
+   */
+  urgent: boolean;
+};
+
+/**
+ * Describes the message rollcall.v1.RemoveRuleRequest.
+ * Use `create(RemoveRuleRequestSchema)` to create a new message.
+ */
+export const RemoveRuleRequestSchema: GenMessage<RemoveRuleRequest> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_cluster, 17);
+
+/**
+ * The rule is gone, unless it was a dry run.
+ *
+ * @generated from message rollcall.v1.RemoveRuleResponse
+ */
+export type RemoveRuleResponse = Message<"rollcall.v1.RemoveRuleResponse"> & {
+  /**
+   * What it does, or would do.
+   *
+   * @generated from field: repeated rollcall.v1.Effect effects = 1;
+   */
+  effects: Effect[];
+};
+
+/**
+ * Describes the message rollcall.v1.RemoveRuleResponse.
+ * Use `create(RemoveRuleResponseSchema)` to create a new message.
+ */
+export const RemoveRuleResponseSchema: GenMessage<RemoveRuleResponse> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_cluster, 18);
+
+/**
+ * Slurm's AdminLevel, see sacctmgr(1).
+ *
+ * @generated from enum rollcall.v1.AdminLevel
+ */
+export const AdminLevel = {
+  /**
+   * None.
+   *
+   * @generated from enum value: ADMIN_LEVEL_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * None.
+   *
+   * @generated from enum value: ADMIN_LEVEL_NONE = 1;
+   */
+  NONE: 1,
+
+  /**
+   * Operator.
+   *
+   * @generated from enum value: ADMIN_LEVEL_OPERATOR = 2;
+   */
+  OPERATOR: 2,
+
+  /**
+   * Administrator.
+   *
+   * @generated from enum value: ADMIN_LEVEL_ADMINISTRATOR = 3;
+   */
+  ADMINISTRATOR: 3,
+} as const;
+
+/**
+ * Slurm's AdminLevel, see sacctmgr(1).
+ *
+ * @generated from enum rollcall.v1.AdminLevel
+ */
+export type AdminLevel = (typeof AdminLevel)[keyof typeof AdminLevel] | UnknownEnum;
+
+/**
+ * Describes the enum rollcall.v1.AdminLevel.
+ */
+export const AdminLevelSchema: GenEnum<AdminLevel> = /*@__PURE__*/
+  enumDesc(file_rollcall_v1_cluster, 0);
 
 /**
  * Served on the public port, bearer token.
@@ -283,7 +724,8 @@ export const ClusterService: GenService<{
     output: typeof GetClusterResponseSchema;
   },
   /**
-   * Makes a cluster, with a login rule for the group slurm-users. ALREADY_EXISTS: the name is taken.
+   * Makes a cluster, with a login rule for the group slurm-users, and login and sudo rules for slurm-sudo. ALREADY_EXISTS:
+   * the name is taken.
    *
    * @generated from rpc rollcall.v1.ClusterService.CreateCluster
    */
@@ -291,6 +733,36 @@ export const ClusterService: GenService<{
     methodKind: "unary";
     input: typeof CreateClusterRequestSchema;
     output: typeof CreateClusterResponseSchema;
+  },
+  /**
+   * Sets a cluster's templates and its guard.
+   *
+   * @generated from rpc rollcall.v1.ClusterService.SetCluster
+   */
+  setCluster: {
+    methodKind: "unary";
+    input: typeof SetClusterRequestSchema;
+    output: typeof SetClusterResponseSchema;
+  },
+  /**
+   * Adds an access rule, or replaces the one that lets the same group have the same.
+   *
+   * @generated from rpc rollcall.v1.ClusterService.PutRule
+   */
+  putRule: {
+    methodKind: "unary";
+    input: typeof PutRuleRequestSchema;
+    output: typeof PutRuleResponseSchema;
+  },
+  /**
+   * Removes an access rule. NOT_FOUND: there is none.
+   *
+   * @generated from rpc rollcall.v1.ClusterService.RemoveRule
+   */
+  removeRule: {
+    methodKind: "unary";
+    input: typeof RemoveRuleRequestSchema;
+    output: typeof RemoveRuleResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_rollcall_v1_cluster, 0);

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file rollcall/v1/directory.proto.
  */
 export const file_rollcall_v1_directory: GenFile = /*@__PURE__*/
-  fileDesc("Chtyb2xsY2FsbC92MS9kaXJlY3RvcnkucHJvdG8SC3JvbGxjYWxsLnYxIoICCg1EaXJlY3RvcnlVc2VyEgoKAmlkGAEgASgJEhEKCXVzZXJfbmFtZRgCIAEoCRIOCgZhY3RpdmUYAyABKAgSEgoKcG9zaXhfbmFtZRgEIAEoCRILCgN1aWQYBSABKA0SFAoMZGlzcGxheV9uYW1lGAYgASgJEg4KBmdyb3VwcxgHIAMoCRIpCghzc2hfa2V5cxgIIAMoCzIXLnJvbGxjYWxsLnYxLlVzZXJTc2hLZXkSEAoIY2x1c3RlcnMYCSADKAkSLgoKY3JlYXRlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGbG9ja2VkGAsgASgIInAKClVzZXJTc2hLZXkSEwoLZmluZ2VycHJpbnQYASABKAkSDAoEdHlwZRgCIAEoCRIPCgdjb21tZW50GAMgASgJEi4KCmNyZWF0ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkYKEExpc3RVc2Vyc1JlcXVlc3QSCwoDb3JnGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIlcKEUxpc3RVc2Vyc1Jlc3BvbnNlEikKBXVzZXJzGAEgAygLMhoucm9sbGNhbGwudjEuRGlyZWN0b3J5VXNlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiKwoOR2V0VXNlclJlcXVlc3QSCwoDb3JnGAEgASgJEgwKBHVzZXIYAiABKAkiOwoPR2V0VXNlclJlc3BvbnNlEigKBHVzZXIYASABKAsyGi5yb2xsY2FsbC52MS5EaXJlY3RvcnlVc2VyIkEKEEFkZFNzaEtleVJlcXVlc3QSCwoDb3JnGAEgASgJEgwKBHVzZXIYAiABKAkSEgoKcHVibGljX2tleRgDIAEoCSI9ChFBZGRTc2hLZXlSZXNwb25zZRIoCgdzc2hfa2V5GAEgASgLMhcucm9sbGNhbGwudjEuVXNlclNzaEtleSJFChNSZW1vdmVTc2hLZXlSZXF1ZXN0EgsKA29yZxgBIAEoCRIMCgR1c2VyGAIgASgJEhMKC2ZpbmdlcnByaW50GAMgASgJIhYKFFJlbW92ZVNzaEtleVJlc3BvbnNlIpMBCghVc2VyTG9jaxIPCgd1c2VyX2lkGAEgASgJEhEKCXVzZXJfbmFtZRgCIAEoCRIOCgZvcmlnaW4YAyABKAkSEwoLZXh0ZXJuYWxfaWQYBCABKAkSDgoGcmVhc29uGAUgASgJEi4KCmNyZWF0ZWRfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIjwKD0xvY2tVc2VyUmVxdWVzdBILCgNvcmcYASABKAkSDAoEdXNlchgCIAEoCRIOCgZyZWFzb24YAyABKAkiNwoQTG9ja1VzZXJSZXNwb25zZRIjCgRsb2NrGAEgASgLMhUucm9sbGNhbGwudjEuVXNlckxvY2siLgoRVW5sb2NrVXNlclJlcXVlc3QSCwoDb3JnGAEgASgJEgwKBHVzZXIYAiABKAkiOgoSVW5sb2NrVXNlclJlc3BvbnNlEiQKBWxvY2tzGAEgAygLMhUucm9sbGNhbGwudjEuVXNlckxvY2siRgoQTGlzdExvY2tzUmVxdWVzdBILCgNvcmcYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiUgoRTGlzdExvY2tzUmVzcG9uc2USJAoFbG9ja3MYASADKAsyFS5yb2xsY2FsbC52MS5Vc2VyTG9jaxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkyqQQKEERpcmVjdG9yeVNlcnZpY2USSgoJTGlzdFVzZXJzEh0ucm9sbGNhbGwudjEuTGlzdFVzZXJzUmVxdWVzdBoeLnJvbGxjYWxsLnYxLkxpc3RVc2Vyc1Jlc3BvbnNlEkQKB0dldFVzZXISGy5yb2xsY2FsbC52MS5HZXRVc2VyUmVxdWVzdBocLnJvbGxjYWxsLnYxLkdldFVzZXJSZXNwb25zZRJKCglBZGRTc2hLZXkSHS5yb2xsY2FsbC52MS5BZGRTc2hLZXlSZXF1ZXN0Gh4ucm9sbGNhbGwudjEuQWRkU3NoS2V5UmVzcG9uc2USUwoMUmVtb3ZlU3NoS2V5EiAucm9sbGNhbGwudjEuUmVtb3ZlU3NoS2V5UmVxdWVzdBohLnJvbGxjYWxsLnYxLlJlbW92ZVNzaEtleVJlc3BvbnNlEkcKCExvY2tVc2VyEhwucm9sbGNhbGwudjEuTG9ja1VzZXJSZXF1ZXN0Gh0ucm9sbGNhbGwudjEuTG9ja1VzZXJSZXNwb25zZRJNCgpVbmxvY2tVc2VyEh4ucm9sbGNhbGwudjEuVW5sb2NrVXNlclJlcXVlc3QaHy5yb2xsY2FsbC52MS5VbmxvY2tVc2VyUmVzcG9uc2USSgoJTGlzdExvY2tzEh0ucm9sbGNhbGwudjEuTGlzdExvY2tzUmVxdWVzdBoeLnJvbGxjYWxsLnYxLkxpc3RMb2Nrc1Jlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("Chtyb2xsY2FsbC92MS9kaXJlY3RvcnkucHJvdG8SC3JvbGxjYWxsLnYxIq8CCg1EaXJlY3RvcnlVc2VyEgoKAmlkGAEgASgJEhEKCXVzZXJfbmFtZRgCIAEoCRIOCgZhY3RpdmUYAyABKAgSEgoKcG9zaXhfbmFtZRgEIAEoCRILCgN1aWQYBSABKA0SFAoMZGlzcGxheV9uYW1lGAYgASgJEg4KBmdyb3VwcxgHIAMoCRIpCghzc2hfa2V5cxgIIAMoCzIXLnJvbGxjYWxsLnYxLlVzZXJTc2hLZXkSEAoIY2x1c3RlcnMYCSADKAkSLgoKY3JlYXRlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGbG9ja2VkGAsgASgIEgwKBGhvbWUYDCABKAkSDQoFc2hlbGwYDSABKAkSDgoGb3JpZ2luGA4gASgJIqABCgpVc2VyU3NoS2V5EhMKC2ZpbmdlcnByaW50GAEgASgJEgwKBHR5cGUYAiABKAkSDwoHY29tbWVudBgDIAEoCRIuCgpjcmVhdGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpleHBpcmVzX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJGChBMaXN0VXNlcnNSZXF1ZXN0EgsKA29yZxgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJXChFMaXN0VXNlcnNSZXNwb25zZRIpCgV1c2VycxgBIAMoCzIaLnJvbGxjYWxsLnYxLkRpcmVjdG9yeVVzZXISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIisKDkdldFVzZXJSZXF1ZXN0EgsKA29yZxgBIAEoCRIMCgR1c2VyGAIgASgJIjsKD0dldFVzZXJSZXNwb25zZRIoCgR1c2VyGAEgASgLMhoucm9sbGNhbGwudjEuRGlyZWN0b3J5VXNlciJxChBBZGRTc2hLZXlSZXF1ZXN0EgsKA29yZxgBIAEoCRIMCgR1c2VyGAIgASgJEhIKCnB1YmxpY19rZXkYAyABKAkSLgoKZXhwaXJlc19hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiPQoRQWRkU3NoS2V5UmVzcG9uc2USKAoHc3NoX2tleRgBIAEoCzIXLnJvbGxjYWxsLnYxLlVzZXJTc2hLZXkiRQoTUmVtb3ZlU3NoS2V5UmVxdWVzdBILCgNvcmcYASABKAkSDAoEdXNlchgCIAEoCRITCgtmaW5nZXJwcmludBgDIAEoCSIWChRSZW1vdmVTc2hLZXlSZXNwb25zZSKTAQoIVXNlckxvY2sSDwoHdXNlcl9pZBgBIAEoCRIRCgl1c2VyX25hbWUYAiABKAkSDgoGb3JpZ2luGAMgASgJEhMKC2V4dGVybmFsX2lkGAQgASgJEg4KBnJlYXNvbhgFIAEoCRIuCgpjcmVhdGVkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI8Cg9Mb2NrVXNlclJlcXVlc3QSCwoDb3JnGAEgASgJEgwKBHVzZXIYAiABKAkSDgoGcmVhc29uGAMgASgJIjcKEExvY2tVc2VyUmVzcG9uc2USIwoEbG9jaxgBIAEoCzIVLnJvbGxjYWxsLnYxLlVzZXJMb2NrIi4KEVVubG9ja1VzZXJSZXF1ZXN0EgsKA29yZxgBIAEoCRIMCgR1c2VyGAIgASgJIjoKElVubG9ja1VzZXJSZXNwb25zZRIkCgVsb2NrcxgBIAMoCzIVLnJvbGxjYWxsLnYxLlVzZXJMb2NrIkYKEExpc3RMb2Nrc1JlcXVlc3QSCwoDb3JnGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIlIKEUxpc3RMb2Nrc1Jlc3BvbnNlEiQKBWxvY2tzGAEgAygLMhUucm9sbGNhbGwudjEuVXNlckxvY2sSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIrgBChFDcmVhdGVVc2VyUmVxdWVzdBILCgNvcmcYASABKAkSEQoJdXNlcl9uYW1lGAIgASgJEhQKDGRpc3BsYXlfbmFtZRgDIAEoCRISCgpnaXZlbl9uYW1lGAQgASgJEhMKC2ZhbWlseV9uYW1lGAUgASgJEg0KBWVtYWlsGAYgASgJEhAKA3VpZBgHIAEoDUgAiAEBEgwKBGhvbWUYCCABKAkSDQoFc2hlbGwYCSABKAlCBgoEX3VpZCI+ChJDcmVhdGVVc2VyUmVzcG9uc2USKAoEdXNlchgBIAEoCzIaLnJvbGxjYWxsLnYxLkRpcmVjdG9yeVVzZXIi4gEKEVVwZGF0ZVVzZXJSZXF1ZXN0EgsKA29yZxgBIAEoCRIMCgR1c2VyGAIgASgJEhMKBmFjdGl2ZRgDIAEoCEgAiAEBEhkKDGRpc3BsYXlfbmFtZRgEIAEoCUgBiAEBEhIKBWVtYWlsGAUgASgJSAKIAQESEQoEaG9tZRgGIAEoCUgDiAEBEhIKBXNoZWxsGAcgASgJSASIAQESDgoGdXJnZW50GAggASgIQgkKB19hY3RpdmVCDwoNX2Rpc3BsYXlfbmFtZUIICgZfZW1haWxCBwoFX2hvbWVCCAoGX3NoZWxsIj4KElVwZGF0ZVVzZXJSZXNwb25zZRIoCgR1c2VyGAEgASgLMhoucm9sbGNhbGwudjEuRGlyZWN0b3J5VXNlciJCChFSZW5hbWVVc2VyUmVxdWVzdBILCgNvcmcYASABKAkSDAoEdXNlchgCIAEoCRISCgpwb3NpeF9uYW1lGAMgASgJIj4KElJlbmFtZVVzZXJSZXNwb25zZRIoCgR1c2VyGAEgASgLMhoucm9sbGNhbGwudjEuRGlyZWN0b3J5VXNlciI+ChFSZW1vdmVVc2VyUmVxdWVzdBILCgNvcmcYASABKAkSDAoEdXNlchgCIAEoCRIOCgZ1cmdlbnQYAyABKAgiFAoSUmVtb3ZlVXNlclJlc3BvbnNlIscBCg5EaXJlY3RvcnlHcm91cBIKCgJpZBgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkSEgoKcG9zaXhfbmFtZRgDIAEoCRILCgNnaWQYBCABKA0SDgoGb3JpZ2luGAUgASgJEjIKB21lbWJlcnMYBiADKAsyIS5yb2xsY2FsbC52MS5EaXJlY3RvcnlHcm91cE1lbWJlchIuCgpjcmVhdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI+ChREaXJlY3RvcnlHcm91cE1lbWJlchIKCgJpZBgBIAEoCRIMCgR0eXBlGAIgASgJEgwKBG5hbWUYAyABKAkicAoSQ3JlYXRlR3JvdXBSZXF1ZXN0EgsKA29yZxgBIAEoCRIUCgxkaXNwbGF5X25hbWUYAiABKAkSEAoDZ2lkGAMgASgNSACIAQESDQoFdXNlcnMYBCADKAkSDgoGZ3JvdXBzGAUgAygJQgYKBF9naWQiQQoTQ3JlYXRlR3JvdXBSZXNwb25zZRIqCgVncm91cBgBIAEoCzIbLnJvbGxjYWxsLnYxLkRpcmVjdG9yeUdyb3VwIi0KD0dldEdyb3VwUmVxdWVzdBILCgNvcmcYASABKAkSDQoFZ3JvdXAYAiABKAkiPgoQR2V0R3JvdXBSZXNwb25zZRIqCgVncm91cBgBIAEoCzIbLnJvbGxjYWxsLnYxLkRpcmVjdG9yeUdyb3VwIkcKEUxpc3RHcm91cHNSZXF1ZXN0EgsKA29yZxgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJaChJMaXN0R3JvdXBzUmVzcG9uc2USKwoGZ3JvdXBzGAEgAygLMhsucm9sbGNhbGwudjEuRGlyZWN0b3J5R3JvdXASFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIkYKElVwZGF0ZUdyb3VwUmVxdWVzdBILCgNvcmcYASABKAkSDQoFZ3JvdXAYAiABKAkSFAoMZGlzcGxheV9uYW1lGAMgASgJIkEKE1VwZGF0ZUdyb3VwUmVzcG9uc2USKgoFZ3JvdXAYASABKAsyGy5yb2xsY2FsbC52MS5EaXJlY3RvcnlHcm91cCJAChJSZW1vdmVHcm91cFJlcXVlc3QSCwoDb3JnGAEgASgJEg0KBWdyb3VwGAIgASgJEg4KBnVyZ2VudBgDIAEoCCIVChNSZW1vdmVHcm91cFJlc3BvbnNlIlMKFkFkZEdyb3VwTWVtYmVyc1JlcXVlc3QSCwoDb3JnGAEgASgJEg0KBWdyb3VwGAIgASgJEg0KBXVzZXJzGAMgAygJEg4KBmdyb3VwcxgEIAMoCSJFChdBZGRHcm91cE1lbWJlcnNSZXNwb25zZRIqCgVncm91cBgBIAEoCzIbLnJvbGxjYWxsLnYxLkRpcmVjdG9yeUdyb3VwImYKGVJlbW92ZUdyb3VwTWVtYmVyc1JlcXVlc3QSCwoDb3JnGAEgASgJEg0KBWdyb3VwGAIgASgJEg0KBXVzZXJzGAMgAygJEg4KBmdyb3VwcxgEIAMoCRIOCgZ1cmdlbnQYBSABKAgiSAoaUmVtb3ZlR3JvdXBNZW1iZXJzUmVzcG9uc2USKgoFZ3JvdXAYASABKAsyGy5yb2xsY2FsbC52MS5EaXJlY3RvcnlHcm91cDK4CwoQRGlyZWN0b3J5U2VydmljZRJKCglMaXN0VXNlcnMSHS5yb2xsY2FsbC52MS5MaXN0VXNlcnNSZXF1ZXN0Gh4ucm9sbGNhbGwudjEuTGlzdFVzZXJzUmVzcG9uc2USRAoHR2V0VXNlchIbLnJvbGxjYWxsLnYxLkdldFVzZXJSZXF1ZXN0Ghwucm9sbGNhbGwudjEuR2V0VXNlclJlc3BvbnNlEk0KCkNyZWF0ZVVzZXISHi5yb2xsY2FsbC52MS5DcmVhdGVVc2VyUmVxdWVzdBofLnJvbGxjYWxsLnYxLkNyZWF0ZVVzZXJSZXNwb25zZRJNCgpVcGRhdGVVc2VyEh4ucm9sbGNhbGwudjEuVXBkYXRlVXNlclJlcXVlc3QaHy5yb2xsY2FsbC52MS5VcGRhdGVVc2VyUmVzcG9uc2USTQoKUmVuYW1lVXNlchIeLnJvbGxjYWxsLnYxLlJlbmFtZVVzZXJSZXF1ZXN0Gh8ucm9sbGNhbGwudjEuUmVuYW1lVXNlclJlc3BvbnNlEk0KClJlbW92ZVVzZXISHi5yb2xsY2FsbC52MS5SZW1vdmVVc2VyUmVxdWVzdBofLnJvbGxjYWxsLnYxLlJlbW92ZVVzZXJSZXNwb25zZRJQCgtDcmVhdGVHcm91cBIfLnJvbGxjYWxsLnYxLkNyZWF0ZUdyb3VwUmVxdWVzdBogLnJvbGxjYWxsLnYxLkNyZWF0ZUdyb3VwUmVzcG9uc2USRwoIR2V0R3JvdXASHC5yb2xsY2FsbC52MS5HZXRHcm91cFJlcXVlc3QaHS5yb2xsY2FsbC52MS5HZXRHcm91cFJlc3BvbnNlEk0KCkxpc3RHcm91cHMSHi5yb2xsY2FsbC52MS5MaXN0R3JvdXBzUmVxdWVzdBofLnJvbGxjYWxsLnYxLkxpc3RHcm91cHNSZXNwb25zZRJQCgtVcGRhdGVHcm91cBIfLnJvbGxjYWxsLnYxLlVwZGF0ZUdyb3VwUmVxdWVzdBogLnJvbGxjYWxsLnYxLlVwZGF0ZUdyb3VwUmVzcG9uc2USUAoLUmVtb3ZlR3JvdXASHy5yb2xsY2FsbC52MS5SZW1vdmVHcm91cFJlcXVlc3QaIC5yb2xsY2FsbC52MS5SZW1vdmVHcm91cFJlc3BvbnNlElwKD0FkZEdyb3VwTWVtYmVycxIjLnJvbGxjYWxsLnYxLkFkZEdyb3VwTWVtYmVyc1JlcXVlc3QaJC5yb2xsY2FsbC52MS5BZGRHcm91cE1lbWJlcnNSZXNwb25zZRJlChJSZW1vdmVHcm91cE1lbWJlcnMSJi5yb2xsY2FsbC52MS5SZW1vdmVHcm91cE1lbWJlcnNSZXF1ZXN0Gicucm9sbGNhbGwudjEuUmVtb3ZlR3JvdXBNZW1iZXJzUmVzcG9uc2USSgoJQWRkU3NoS2V5Eh0ucm9sbGNhbGwudjEuQWRkU3NoS2V5UmVxdWVzdBoeLnJvbGxjYWxsLnYxLkFkZFNzaEtleVJlc3BvbnNlElMKDFJlbW92ZVNzaEtleRIgLnJvbGxjYWxsLnYxLlJlbW92ZVNzaEtleVJlcXVlc3QaIS5yb2xsY2FsbC52MS5SZW1vdmVTc2hLZXlSZXNwb25zZRJHCghMb2NrVXNlchIcLnJvbGxjYWxsLnYxLkxvY2tVc2VyUmVxdWVzdBodLnJvbGxjYWxsLnYxLkxvY2tVc2VyUmVzcG9uc2USTQoKVW5sb2NrVXNlchIeLnJvbGxjYWxsLnYxLlVubG9ja1VzZXJSZXF1ZXN0Gh8ucm9sbGNhbGwudjEuVW5sb2NrVXNlclJlc3BvbnNlEkoKCUxpc3RMb2NrcxIdLnJvbGxjYWxsLnYxLkxpc3RMb2Nrc1JlcXVlc3QaHi5yb2xsY2FsbC52MS5MaXN0TG9ja3NSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * A person of an org.
@@ -98,6 +98,27 @@ export type DirectoryUser = Message<"rollcall.v1.DirectoryUser"> & {
    * @generated from field: bool locked = 11;
    */
   locked: boolean;
+
+  /**
+   * Home directory of their own; empty: by the rules of cluster and org.
+   *
+   * @generated from field: string home = 12;
+   */
+  home: string;
+
+  /**
+   * Login shell of their own; empty: by the rules of cluster and org.
+   *
+   * @generated from field: string shell = 13;
+   */
+  shell: string;
+
+  /**
+   * Who states what is said of them: "admin", or "scim:" and the connection's name.
+   *
+   * @generated from field: string origin = 14;
+   */
+  origin: string;
 };
 
 /**
@@ -140,6 +161,13 @@ export type UserSshKey = Message<"rollcall.v1.UserSshKey"> & {
    * @generated from field: google.protobuf.Timestamp created_at = 4;
    */
   createdAt?: Timestamp | undefined;
+
+  /**
+   * When it is removed by itself; absent: never.
+   *
+   * @generated from field: google.protobuf.Timestamp expires_at = 5;
+   */
+  expiresAt?: Timestamp | undefined;
 };
 
 /**
@@ -287,6 +315,13 @@ export type AddSshKeyRequest = Message<"rollcall.v1.AddSshKeyRequest"> & {
    * @generated from field: string public_key = 3;
    */
   publicKey: string;
+
+  /**
+   * When it is to be removed by itself: in the future, at most 10 years from now; absent: never.
+   *
+   * @generated from field: google.protobuf.Timestamp expires_at = 4;
+   */
+  expiresAt?: Timestamp | undefined;
 };
 
 /**
@@ -593,6 +628,820 @@ export const ListLocksResponseSchema: GenMessage<ListLocksResponse> = /*@__PURE_
   messageDesc(file_rollcall_v1_directory, 16);
 
 /**
+ * A new local user.
+ *
+ * @generated from message rollcall.v1.CreateUserRequest
+ */
+export type CreateUserRequest = Message<"rollcall.v1.CreateUserRequest"> & {
+  /**
+   * The org; "default" if empty.
+   *
+   * @generated from field: string org = 1;
+   */
+  org: string;
+
+  /**
+   * The name to sign in by: an e-mail address or a word, unique in the org whatever its case.
+   *
+   * @generated from field: string user_name = 2;
+   */
+  userName: string;
+
+  /**
+   * Full name; may be empty.
+   *
+   * @generated from field: string display_name = 3;
+   */
+  displayName: string;
+
+  /**
+   * Given name, for the org's rule of POSIX names; may be empty.
+   *
+   * @generated from field: string given_name = 4;
+   */
+  givenName: string;
+
+  /**
+   * Family name, for the same.
+   *
+   * @generated from field: string family_name = 5;
+   */
+  familyName: string;
+
+  /**
+   * E-mail address, for the same.
+   *
+   * @generated from field: string email = 6;
+   */
+  email: string;
+
+  /**
+   * The UID that shall be theirs, free and in the org's range; absent: the next.
+   *
+   * @generated from field: optional uint32 uid = 7;
+   */
+  uid?: number | undefined;
+
+  /**
+   * Home directory of their own; empty: by the rules of cluster and org.
+   *
+   * @generated from field: string home = 8;
+   */
+  home: string;
+
+  /**
+   * Login shell of their own, one of the org's; empty: by the rules of cluster and org.
+   *
+   * @generated from field: string shell = 9;
+   */
+  shell: string;
+};
+
+/**
+ * Describes the message rollcall.v1.CreateUserRequest.
+ * Use `create(CreateUserRequestSchema)` to create a new message.
+ */
+export const CreateUserRequestSchema: GenMessage<CreateUserRequest> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 17);
+
+/**
+ * The new user.
+ *
+ * @generated from message rollcall.v1.CreateUserResponse
+ */
+export type CreateUserResponse = Message<"rollcall.v1.CreateUserResponse"> & {
+  /**
+   * The user.
+   *
+   * @generated from field: rollcall.v1.DirectoryUser user = 1;
+   */
+  user?: DirectoryUser | undefined;
+};
+
+/**
+ * Describes the message rollcall.v1.CreateUserResponse.
+ * Use `create(CreateUserResponseSchema)` to create a new message.
+ */
+export const CreateUserResponseSchema: GenMessage<CreateUserResponse> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 18);
+
+/**
+ * What to change of a user; what is left out stays.
+ *
+ * @generated from message rollcall.v1.UpdateUserRequest
+ */
+export type UpdateUserRequest = Message<"rollcall.v1.UpdateUserRequest"> & {
+  /**
+   * The org; "default" if empty.
+   *
+   * @generated from field: string org = 1;
+   */
+  org: string;
+
+  /**
+   * The userName, the POSIX name or the id.
+   *
+   * @generated from field: string user = 2;
+   */
+  user: string;
+
+  /**
+   * Whether they may have access at all. Of local users only.
+   *
+   * @generated from field: optional bool active = 3;
+   */
+  active?: boolean | undefined;
+
+  /**
+   * Full name. Of local users only.
+   *
+   * @generated from field: optional string display_name = 4;
+   */
+  displayName?: string | undefined;
+
+  /**
+   * E-mail address. Of local users only.
+   *
+   * @generated from field: optional string email = 5;
+   */
+  email?: string | undefined;
+
+  /**
+   * Home directory of their own; empty: by the rules of cluster and org.
+   *
+   * @generated from field: optional string home = 6;
+   */
+  home?: string | undefined;
+
+  /**
+   * Login shell of their own, one of the org's; empty: by the rules of cluster and org.
+   *
+   * @generated from field: optional string shell = 7;
+   */
+  shell?: string | undefined;
+
+  /**
+   * Past the guard: nothing waits.
+   *
+   * @generated from field: bool urgent = 8;
+   */
+  urgent: boolean;
+};
+
+/**
+ * Describes the message rollcall.v1.UpdateUserRequest.
+ * Use `create(UpdateUserRequestSchema)` to create a new message.
+ */
+export const UpdateUserRequestSchema: GenMessage<UpdateUserRequest> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 19);
+
+/**
+ * The changed user.
+ *
+ * @generated from message rollcall.v1.UpdateUserResponse
+ */
+export type UpdateUserResponse = Message<"rollcall.v1.UpdateUserResponse"> & {
+  /**
+   * The user.
+   *
+   * @generated from field: rollcall.v1.DirectoryUser user = 1;
+   */
+  user?: DirectoryUser | undefined;
+};
+
+/**
+ * Describes the message rollcall.v1.UpdateUserResponse.
+ * Use `create(UpdateUserResponseSchema)` to create a new message.
+ */
+export const UpdateUserResponseSchema: GenMessage<UpdateUserResponse> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 20);
+
+/**
+ * A new POSIX name.
+ *
+ * @generated from message rollcall.v1.RenameUserRequest
+ */
+export type RenameUserRequest = Message<"rollcall.v1.RenameUserRequest"> & {
+  /**
+   * The org; "default" if empty.
+   *
+   * @generated from field: string org = 1;
+   */
+  org: string;
+
+  /**
+   * The userName, the POSIX name or the id.
+   *
+   * @generated from field: string user = 2;
+   */
+  user: string;
+
+  /**
+   * The new POSIX name: [a-z_][a-z0-9_-]*, at most 31 characters, nobody's so far.
+   *
+   * @generated from field: string posix_name = 3;
+   */
+  posixName: string;
+};
+
+/**
+ * Describes the message rollcall.v1.RenameUserRequest.
+ * Use `create(RenameUserRequestSchema)` to create a new message.
+ */
+export const RenameUserRequestSchema: GenMessage<RenameUserRequest> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 21);
+
+/**
+ * The renamed user.
+ *
+ * @generated from message rollcall.v1.RenameUserResponse
+ */
+export type RenameUserResponse = Message<"rollcall.v1.RenameUserResponse"> & {
+  /**
+   * The user.
+   *
+   * @generated from field: rollcall.v1.DirectoryUser user = 1;
+   */
+  user?: DirectoryUser | undefined;
+};
+
+/**
+ * Describes the message rollcall.v1.RenameUserResponse.
+ * Use `create(RenameUserResponseSchema)` to create a new message.
+ */
+export const RenameUserResponseSchema: GenMessage<RenameUserResponse> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 22);
+
+/**
+ * Whom to remove.
+ *
+ * @generated from message rollcall.v1.RemoveUserRequest
+ */
+export type RemoveUserRequest = Message<"rollcall.v1.RemoveUserRequest"> & {
+  /**
+   * The org; "default" if empty.
+   *
+   * @generated from field: string org = 1;
+   */
+  org: string;
+
+  /**
+   * The userName, the POSIX name or the id.
+   *
+   * @generated from field: string user = 2;
+   */
+  user: string;
+
+  /**
+   * Past the guard: nothing waits.
+   *
+   * @generated from field: bool urgent = 3;
+   */
+  urgent: boolean;
+};
+
+/**
+ * Describes the message rollcall.v1.RemoveUserRequest.
+ * Use `create(RemoveUserRequestSchema)` to create a new message.
+ */
+export const RemoveUserRequestSchema: GenMessage<RemoveUserRequest> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 23);
+
+/**
+ * The user was removed.
+ *
+ * @generated from message rollcall.v1.RemoveUserResponse
+ */
+export type RemoveUserResponse = Message<"rollcall.v1.RemoveUserResponse"> & {
+};
+
+/**
+ * Describes the message rollcall.v1.RemoveUserResponse.
+ * Use `create(RemoveUserResponseSchema)` to create a new message.
+ */
+export const RemoveUserResponseSchema: GenMessage<RemoveUserResponse> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 24);
+
+/**
+ * A group of an org.
+ *
+ * @generated from message rollcall.v1.DirectoryGroup
+ */
+export type DirectoryGroup = Message<"rollcall.v1.DirectoryGroup"> & {
+  /**
+   * Rollcall's own id, opaque; the same as in SCIM.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * The name at the identity provider; access rules go by it.
+   *
+   * @generated from field: string display_name = 2;
+   */
+  displayName: string;
+
+  /**
+   * The POSIX name.
+   *
+   * @generated from field: string posix_name = 3;
+   */
+  posixName: string;
+
+  /**
+   * The GID.
+   *
+   * @generated from field: uint32 gid = 4;
+   */
+  gid: number;
+
+  /**
+   * Who states who is in it: "admin", or "scim:" and the connection's name.
+   *
+   * @generated from field: string origin = 5;
+   */
+  origin: string;
+
+  /**
+   * Who is in it: users by userName, then groups by display name.
+   *
+   * @generated from field: repeated rollcall.v1.DirectoryGroupMember members = 6;
+   */
+  members: DirectoryGroupMember[];
+
+  /**
+   * When it was made.
+   *
+   * @generated from field: google.protobuf.Timestamp created_at = 7;
+   */
+  createdAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message rollcall.v1.DirectoryGroup.
+ * Use `create(DirectoryGroupSchema)` to create a new message.
+ */
+export const DirectoryGroupSchema: GenMessage<DirectoryGroup> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 25);
+
+/**
+ * A member of a group.
+ *
+ * @generated from message rollcall.v1.DirectoryGroupMember
+ */
+export type DirectoryGroupMember = Message<"rollcall.v1.DirectoryGroupMember"> & {
+  /**
+   * Its id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * "user" or "group".
+   *
+   * @generated from field: string type = 2;
+   */
+  type: string;
+
+  /**
+   * A user's userName, a group's display name.
+   *
+   * @generated from field: string name = 3;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message rollcall.v1.DirectoryGroupMember.
+ * Use `create(DirectoryGroupMemberSchema)` to create a new message.
+ */
+export const DirectoryGroupMemberSchema: GenMessage<DirectoryGroupMember> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 26);
+
+/**
+ * A new local group.
+ *
+ * @generated from message rollcall.v1.CreateGroupRequest
+ */
+export type CreateGroupRequest = Message<"rollcall.v1.CreateGroupRequest"> & {
+  /**
+   * The org; "default" if empty.
+   *
+   * @generated from field: string org = 1;
+   */
+  org: string;
+
+  /**
+   * Its name, unique in the org whatever its case.
+   *
+   * @generated from field: string display_name = 2;
+   */
+  displayName: string;
+
+  /**
+   * The GID that shall be its own, free and in the org's range; absent: the next.
+   *
+   * @generated from field: optional uint32 gid = 3;
+   */
+  gid?: number | undefined;
+
+  /**
+   * Users in it: by userName, POSIX name or id.
+   *
+   * @generated from field: repeated string users = 4;
+   */
+  users: string[];
+
+  /**
+   * Groups in it: by display name or id.
+   *
+   * @generated from field: repeated string groups = 5;
+   */
+  groups: string[];
+};
+
+/**
+ * Describes the message rollcall.v1.CreateGroupRequest.
+ * Use `create(CreateGroupRequestSchema)` to create a new message.
+ */
+export const CreateGroupRequestSchema: GenMessage<CreateGroupRequest> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 27);
+
+/**
+ * The new group.
+ *
+ * @generated from message rollcall.v1.CreateGroupResponse
+ */
+export type CreateGroupResponse = Message<"rollcall.v1.CreateGroupResponse"> & {
+  /**
+   * The group.
+   *
+   * @generated from field: rollcall.v1.DirectoryGroup group = 1;
+   */
+  group?: DirectoryGroup | undefined;
+};
+
+/**
+ * Describes the message rollcall.v1.CreateGroupResponse.
+ * Use `create(CreateGroupResponseSchema)` to create a new message.
+ */
+export const CreateGroupResponseSchema: GenMessage<CreateGroupResponse> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 28);
+
+/**
+ * Which group.
+ *
+ * @generated from message rollcall.v1.GetGroupRequest
+ */
+export type GetGroupRequest = Message<"rollcall.v1.GetGroupRequest"> & {
+  /**
+   * The org; "default" if empty.
+   *
+   * @generated from field: string org = 1;
+   */
+  org: string;
+
+  /**
+   * The display name or the id.
+   *
+   * @generated from field: string group = 2;
+   */
+  group: string;
+};
+
+/**
+ * Describes the message rollcall.v1.GetGroupRequest.
+ * Use `create(GetGroupRequestSchema)` to create a new message.
+ */
+export const GetGroupRequestSchema: GenMessage<GetGroupRequest> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 29);
+
+/**
+ * One group.
+ *
+ * @generated from message rollcall.v1.GetGroupResponse
+ */
+export type GetGroupResponse = Message<"rollcall.v1.GetGroupResponse"> & {
+  /**
+   * The group.
+   *
+   * @generated from field: rollcall.v1.DirectoryGroup group = 1;
+   */
+  group?: DirectoryGroup | undefined;
+};
+
+/**
+ * Describes the message rollcall.v1.GetGroupResponse.
+ * Use `create(GetGroupResponseSchema)` to create a new message.
+ */
+export const GetGroupResponseSchema: GenMessage<GetGroupResponse> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 30);
+
+/**
+ * Which groups.
+ *
+ * @generated from message rollcall.v1.ListGroupsRequest
+ */
+export type ListGroupsRequest = Message<"rollcall.v1.ListGroupsRequest"> & {
+  /**
+   * The org; "default" if empty.
+   *
+   * @generated from field: string org = 1;
+   */
+  org: string;
+
+  /**
+   * At most this many; 0 means 100, more than 1000 is 1000.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * next_page_token of the page before; empty for the first.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message rollcall.v1.ListGroupsRequest.
+ * Use `create(ListGroupsRequestSchema)` to create a new message.
+ */
+export const ListGroupsRequestSchema: GenMessage<ListGroupsRequest> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 31);
+
+/**
+ * Some groups.
+ *
+ * @generated from message rollcall.v1.ListGroupsResponse
+ */
+export type ListGroupsResponse = Message<"rollcall.v1.ListGroupsResponse"> & {
+  /**
+   * By display name. Members are left out; GetGroup has them.
+   *
+   * @generated from field: repeated rollcall.v1.DirectoryGroup groups = 1;
+   */
+  groups: DirectoryGroup[];
+
+  /**
+   * Empty on the last page.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message rollcall.v1.ListGroupsResponse.
+ * Use `create(ListGroupsResponseSchema)` to create a new message.
+ */
+export const ListGroupsResponseSchema: GenMessage<ListGroupsResponse> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 32);
+
+/**
+ * A new display name of a group.
+ *
+ * @generated from message rollcall.v1.UpdateGroupRequest
+ */
+export type UpdateGroupRequest = Message<"rollcall.v1.UpdateGroupRequest"> & {
+  /**
+   * The org; "default" if empty.
+   *
+   * @generated from field: string org = 1;
+   */
+  org: string;
+
+  /**
+   * The display name or the id.
+   *
+   * @generated from field: string group = 2;
+   */
+  group: string;
+
+  /**
+   * The new display name. Access rules go by it: members gain what rules grant to it, and lose what the old one had.
+   *
+   * @generated from field: string display_name = 3;
+   */
+  displayName: string;
+};
+
+/**
+ * Describes the message rollcall.v1.UpdateGroupRequest.
+ * Use `create(UpdateGroupRequestSchema)` to create a new message.
+ */
+export const UpdateGroupRequestSchema: GenMessage<UpdateGroupRequest> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 33);
+
+/**
+ * The changed group.
+ *
+ * @generated from message rollcall.v1.UpdateGroupResponse
+ */
+export type UpdateGroupResponse = Message<"rollcall.v1.UpdateGroupResponse"> & {
+  /**
+   * The group, without its members.
+   *
+   * @generated from field: rollcall.v1.DirectoryGroup group = 1;
+   */
+  group?: DirectoryGroup | undefined;
+};
+
+/**
+ * Describes the message rollcall.v1.UpdateGroupResponse.
+ * Use `create(UpdateGroupResponseSchema)` to create a new message.
+ */
+export const UpdateGroupResponseSchema: GenMessage<UpdateGroupResponse> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 34);
+
+/**
+ * Which group to remove.
+ *
+ * @generated from message rollcall.v1.RemoveGroupRequest
+ */
+export type RemoveGroupRequest = Message<"rollcall.v1.RemoveGroupRequest"> & {
+  /**
+   * The org; "default" if empty.
+   *
+   * @generated from field: string org = 1;
+   */
+  org: string;
+
+  /**
+   * The display name or the id.
+   *
+   * @generated from field: string group = 2;
+   */
+  group: string;
+
+  /**
+   * Past the guard: nothing waits.
+   *
+   * @generated from field: bool urgent = 3;
+   */
+  urgent: boolean;
+};
+
+/**
+ * Describes the message rollcall.v1.RemoveGroupRequest.
+ * Use `create(RemoveGroupRequestSchema)` to create a new message.
+ */
+export const RemoveGroupRequestSchema: GenMessage<RemoveGroupRequest> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 35);
+
+/**
+ * The group was removed.
+ *
+ * @generated from message rollcall.v1.RemoveGroupResponse
+ */
+export type RemoveGroupResponse = Message<"rollcall.v1.RemoveGroupResponse"> & {
+};
+
+/**
+ * Describes the message rollcall.v1.RemoveGroupResponse.
+ * Use `create(RemoveGroupResponseSchema)` to create a new message.
+ */
+export const RemoveGroupResponseSchema: GenMessage<RemoveGroupResponse> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 36);
+
+/**
+ * Who is to be in a group.
+ *
+ * @generated from message rollcall.v1.AddGroupMembersRequest
+ */
+export type AddGroupMembersRequest = Message<"rollcall.v1.AddGroupMembersRequest"> & {
+  /**
+   * The org; "default" if empty.
+   *
+   * @generated from field: string org = 1;
+   */
+  org: string;
+
+  /**
+   * The display name or the id.
+   *
+   * @generated from field: string group = 2;
+   */
+  group: string;
+
+  /**
+   * Users: by userName, POSIX name or id.
+   *
+   * @generated from field: repeated string users = 3;
+   */
+  users: string[];
+
+  /**
+   * Groups: by display name or id.
+   *
+   * @generated from field: repeated string groups = 4;
+   */
+  groups: string[];
+};
+
+/**
+ * Describes the message rollcall.v1.AddGroupMembersRequest.
+ * Use `create(AddGroupMembersRequestSchema)` to create a new message.
+ */
+export const AddGroupMembersRequestSchema: GenMessage<AddGroupMembersRequest> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 37);
+
+/**
+ * They are in it.
+ *
+ * @generated from message rollcall.v1.AddGroupMembersResponse
+ */
+export type AddGroupMembersResponse = Message<"rollcall.v1.AddGroupMembersResponse"> & {
+  /**
+   * The group, without its members.
+   *
+   * @generated from field: rollcall.v1.DirectoryGroup group = 1;
+   */
+  group?: DirectoryGroup | undefined;
+};
+
+/**
+ * Describes the message rollcall.v1.AddGroupMembersResponse.
+ * Use `create(AddGroupMembersResponseSchema)` to create a new message.
+ */
+export const AddGroupMembersResponseSchema: GenMessage<AddGroupMembersResponse> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 38);
+
+/**
+ * Who is no longer to be in a group.
+ *
+ * @generated from message rollcall.v1.RemoveGroupMembersRequest
+ */
+export type RemoveGroupMembersRequest = Message<"rollcall.v1.RemoveGroupMembersRequest"> & {
+  /**
+   * The org; "default" if empty.
+   *
+   * @generated from field: string org = 1;
+   */
+  org: string;
+
+  /**
+   * The display name or the id.
+   *
+   * @generated from field: string group = 2;
+   */
+  group: string;
+
+  /**
+   * Users: by userName, POSIX name or id.
+   *
+   * @generated from field: repeated string users = 3;
+   */
+  users: string[];
+
+  /**
+   * Groups: by display name or id.
+   *
+   * @generated from field: repeated string groups = 4;
+   */
+  groups: string[];
+
+  /**
+   * Past the guard: nothing waits.
+   *
+   * @generated from field: bool urgent = 5;
+   */
+  urgent: boolean;
+};
+
+/**
+ * Describes the message rollcall.v1.RemoveGroupMembersRequest.
+ * Use `create(RemoveGroupMembersRequestSchema)` to create a new message.
+ */
+export const RemoveGroupMembersRequestSchema: GenMessage<RemoveGroupMembersRequest> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 39);
+
+/**
+ * They are not in it.
+ *
+ * @generated from message rollcall.v1.RemoveGroupMembersResponse
+ */
+export type RemoveGroupMembersResponse = Message<"rollcall.v1.RemoveGroupMembersResponse"> & {
+  /**
+   * The group, without its members.
+   *
+   * @generated from field: rollcall.v1.DirectoryGroup group = 1;
+   */
+  group?: DirectoryGroup | undefined;
+};
+
+/**
+ * Describes the message rollcall.v1.RemoveGroupMembersResponse.
+ * Use `create(RemoveGroupMembersResponseSchema)` to create a new message.
+ */
+export const RemoveGroupMembersResponseSchema: GenMessage<RemoveGroupMembersResponse> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 40);
+
+/**
  * Served on the public port, bearer token.
  *
  * @generated from service rollcall.v1.DirectoryService
@@ -619,7 +1468,118 @@ export const DirectoryService: GenService<{
     output: typeof GetUserResponseSchema;
   },
   /**
-   * Adds a public SSH key to a user. INVALID_ARGUMENT: the key is refused, and why. ALREADY_EXISTS: someone of the org
+   * Makes a local user, whom no identity provider knows. ALREADY_EXISTS: the userName is taken.
+   *
+   * @generated from rpc rollcall.v1.DirectoryService.CreateUser
+   */
+  createUser: {
+    methodKind: "unary";
+    input: typeof CreateUserRequestSchema;
+    output: typeof CreateUserResponseSchema;
+  },
+  /**
+   * Changes a user; what is left out stays. PERMISSION_DENIED: what is stated is for the identity provider to say; home and
+   * shell are the admin's on everybody.
+   *
+   * @generated from rpc rollcall.v1.DirectoryService.UpdateUser
+   */
+  updateUser: {
+    methodKind: "unary";
+    input: typeof UpdateUserRequestSchema;
+    output: typeof UpdateUserResponseSchema;
+  },
+  /**
+   * Gives any user another POSIX name, on every node. FAILED_PRECONDITION: the name is or was somebody's.
+   *
+   * @generated from rpc rollcall.v1.DirectoryService.RenameUser
+   */
+  renameUser: {
+    methodKind: "unary";
+    input: typeof RenameUserRequestSchema;
+    output: typeof RenameUserResponseSchema;
+  },
+  /**
+   * Removes a local user everywhere; UID and POSIX name stay taken for ever.
+   *
+   * @generated from rpc rollcall.v1.DirectoryService.RemoveUser
+   */
+  removeUser: {
+    methodKind: "unary";
+    input: typeof RemoveUserRequestSchema;
+    output: typeof RemoveUserResponseSchema;
+  },
+  /**
+   * Makes a local group. ALREADY_EXISTS: the display name is taken.
+   *
+   * @generated from rpc rollcall.v1.DirectoryService.CreateGroup
+   */
+  createGroup: {
+    methodKind: "unary";
+    input: typeof CreateGroupRequestSchema;
+    output: typeof CreateGroupResponseSchema;
+  },
+  /**
+   * One group, with its members.
+   *
+   * @generated from rpc rollcall.v1.DirectoryService.GetGroup
+   */
+  getGroup: {
+    methodKind: "unary";
+    input: typeof GetGroupRequestSchema;
+    output: typeof GetGroupResponseSchema;
+  },
+  /**
+   * Lists groups by display name.
+   *
+   * @generated from rpc rollcall.v1.DirectoryService.ListGroups
+   */
+  listGroups: {
+    methodKind: "unary";
+    input: typeof ListGroupsRequestSchema;
+    output: typeof ListGroupsResponseSchema;
+  },
+  /**
+   * Gives a local group another display name; GID and POSIX name stay.
+   *
+   * @generated from rpc rollcall.v1.DirectoryService.UpdateGroup
+   */
+  updateGroup: {
+    methodKind: "unary";
+    input: typeof UpdateGroupRequestSchema;
+    output: typeof UpdateGroupResponseSchema;
+  },
+  /**
+   * Removes a local group; GID and POSIX name stay taken for ever.
+   *
+   * @generated from rpc rollcall.v1.DirectoryService.RemoveGroup
+   */
+  removeGroup: {
+    methodKind: "unary";
+    input: typeof RemoveGroupRequestSchema;
+    output: typeof RemoveGroupResponseSchema;
+  },
+  /**
+   * Adds members to a local group: local users and those of identity providers.
+   *
+   * @generated from rpc rollcall.v1.DirectoryService.AddGroupMembers
+   */
+  addGroupMembers: {
+    methodKind: "unary";
+    input: typeof AddGroupMembersRequestSchema;
+    output: typeof AddGroupMembersResponseSchema;
+  },
+  /**
+   * Removes members from a local group; who is not in it stays out.
+   *
+   * @generated from rpc rollcall.v1.DirectoryService.RemoveGroupMembers
+   */
+  removeGroupMembers: {
+    methodKind: "unary";
+    input: typeof RemoveGroupMembersRequestSchema;
+    output: typeof RemoveGroupMembersResponseSchema;
+  },
+  /**
+   * Adds a public SSH key to a user. RESOURCE_EXHAUSTED: they have 50. INVALID_ARGUMENT: the key is refused, and why. ALREADY_EXISTS: someone of the org
    * has it.
    *
    * @generated from rpc rollcall.v1.DirectoryService.AddSshKey

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file rollcall/v1/resource.proto.
  */
 export const file_rollcall_v1_resource: GenFile = /*@__PURE__*/
-  fileDesc("Chpyb2xsY2FsbC92MS9yZXNvdXJjZS5wcm90bxILcm9sbGNhbGwudjEiqAEKCFJlc291cmNlEiEKBHVzZXIYASABKAsyES5yb2xsY2FsbC52MS5Vc2VySAASIwoFZ3JvdXAYAiABKAsyEi5yb2xsY2FsbC52MS5Hcm91cEgAEiUKBm1lbWJlchgDIAEoCzITLnJvbGxjYWxsLnYxLk1lbWJlckgAEh8KA2tleRgEIAEoCzIQLnJvbGxjYWxsLnYxLktleUgAQgYKBGtpbmRKBAgFEAgiWgoEVXNlchILCgN1aWQYASABKA0SCwoDZ2lkGAIgASgNEgwKBG5hbWUYAyABKAkSDQoFZ2Vjb3MYBCABKAkSDAoEaG9tZRgFIAEoCRINCgVzaGVsbBgGIAEoCSIiCgVHcm91cBILCgNnaWQYASABKA0SDAoEbmFtZRgCIAEoCSIiCgZNZW1iZXISCwoDZ2lkGAEgASgNEgsKA3VpZBgCIAEoDSI/CgNLZXkSCwoDdWlkGAEgASgNEgwKBHR5cGUYAiABKAkSDAoEYmxvYhgDIAEoDBIPCgdjb21tZW50GAQgASgJIhoKC1Jlc291cmNlS2V5EgsKA2tleRgBIAEoCSIgCgVFcG9jaBILCgNzZXEYASABKAQSCgoCaWQYAiABKAkiTwoIUG9zaXRpb24SIQoFZXBvY2gYASABKAsyEi5yb2xsY2FsbC52MS5FcG9jaBIQCghyZXZpc2lvbhgCIAEoBBIOCgZkaWdlc3QYAyABKAliBnByb3RvMw");
+  fileDesc("Chpyb2xsY2FsbC92MS9yZXNvdXJjZS5wcm90bxILcm9sbGNhbGwudjEinwIKCFJlc291cmNlEiEKBHVzZXIYASABKAsyES5yb2xsY2FsbC52MS5Vc2VySAASIwoFZ3JvdXAYAiABKAsyEi5yb2xsY2FsbC52MS5Hcm91cEgAEiUKBm1lbWJlchgDIAEoCzITLnJvbGxjYWxsLnYxLk1lbWJlckgAEh8KA2tleRgEIAEoCzIQLnJvbGxjYWxsLnYxLktleUgAEiEKBHN1ZG8YBSABKAsyES5yb2xsY2FsbC52MS5TdWRvSAASJwoHYWNjb3VudBgGIAEoCzIULnJvbGxjYWxsLnYxLkFjY291bnRIABIvCgthc3NvY2lhdGlvbhgHIAEoCzIYLnJvbGxjYWxsLnYxLkFzc29jaWF0aW9uSABCBgoEa2luZCJaCgRVc2VyEgsKA3VpZBgBIAEoDRILCgNnaWQYAiABKA0SDAoEbmFtZRgDIAEoCRINCgVnZWNvcxgEIAEoCRIMCgRob21lGAUgASgJEg0KBXNoZWxsGAYgASgJIiIKBUdyb3VwEgsKA2dpZBgBIAEoDRIMCgRuYW1lGAIgASgJIiIKBk1lbWJlchILCgNnaWQYASABKA0SCwoDdWlkGAIgASgNIlAKA0tleRILCgN1aWQYASABKA0SDAoEdHlwZRgCIAEoCRIMCgRibG9iGAMgASgMEg8KB2NvbW1lbnQYBCABKAkSDwoHZXhwaXJlcxgFIAEoBCI3CgRTdWRvEgsKA2dpZBgBIAEoDRIQCghwYXNzd29yZBgCIAEoCBIQCghjb21tYW5kcxgDIAMoCSInCgdBY2NvdW50EgwKBG5hbWUYASABKAkSDgoGcGFyZW50GAIgASgJIrkBCgtBc3NvY2lhdGlvbhIPCgdhY2NvdW50GAEgASgJEgsKA3VpZBgCIAEoDRISCgppc19kZWZhdWx0GAMgASgIEhMKC2FkbWluX2xldmVsGAQgASgJEjQKBmxpbWl0cxgFIAMoCzIkLnJvbGxjYWxsLnYxLkFzc29jaWF0aW9uLkxpbWl0c0VudHJ5Gi0KC0xpbWl0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiGgoLUmVzb3VyY2VLZXkSCwoDa2V5GAEgASgJIiAKBUVwb2NoEgsKA3NlcRgBIAEoBBIKCgJpZBgCIAEoCSJPCghQb3NpdGlvbhIhCgVlcG9jaBgBIAEoCzISLnJvbGxjYWxsLnYxLkVwb2NoEhAKCHJldmlzaW9uGAIgASgEEg4KBmRpZ2VzdBgDIAEoCWIGcHJvdG8z");
 
 /**
  * One versioned thing that a node must know. Set by the server.
@@ -57,6 +57,30 @@ export type Resource = Message<"rollcall.v1.Resource"> & {
      */
     value: Key;
     case: "key";
+  } | {
+    /**
+     * What a group's members may run as anybody.
+     *
+     * @generated from field: rollcall.v1.Sudo sudo = 5;
+     */
+    value: Sudo;
+    case: "sudo";
+  } | {
+    /**
+     * A Slurm account.
+     *
+     * @generated from field: rollcall.v1.Account account = 6;
+     */
+    value: Account;
+    case: "account";
+  } | {
+    /**
+     * A user's use of a Slurm account.
+     *
+     * @generated from field: rollcall.v1.Association association = 7;
+     */
+    value: Association;
+    case: "association";
   } | { case: undefined; value?: undefined };
 };
 
@@ -212,6 +236,13 @@ export type Key = Message<"rollcall.v1.Key"> & {
    * @generated from field: string comment = 4;
    */
   comment: string;
+
+  /**
+   * From when on it signs nobody in, seconds since 1970; 0: no such time.
+   *
+   * @generated from field: uint64 expires = 5;
+   */
+  expires: bigint;
 };
 
 /**
@@ -222,7 +253,120 @@ export const KeySchema: GenMessage<Key> = /*@__PURE__*/
   messageDesc(file_rollcall_v1_resource, 4);
 
 /**
- * Names a resource that is to be removed: user/UID, group/GID, member/GID/UID or key/UID/SHA256-of-the-blob-in-hex.
+ * What the members of a group may run as anybody. Sent to login and compute nodes.
+ *
+ * @generated from message rollcall.v1.Sudo
+ */
+export type Sudo = Message<"rollcall.v1.Sudo"> & {
+  /**
+   * The group.
+   *
+   * @generated from field: uint32 gid = 1;
+   */
+  gid: number;
+
+  /**
+   * Whether sudo asks for a password.
+   *
+   * @generated from field: bool password = 2;
+   */
+  password: boolean;
+
+  /**
+   * Absolute paths, each with fixed words or none, sorted; or the one word ALL.
+   *
+   * @generated from field: repeated string commands = 3;
+   */
+  commands: string[];
+};
+
+/**
+ * Describes the message rollcall.v1.Sudo.
+ * Use `create(SudoSchema)` to create a new message.
+ */
+export const SudoSchema: GenMessage<Sudo> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_resource, 5);
+
+/**
+ * A Slurm account. Sent to controllers.
+ *
+ * @generated from message rollcall.v1.Account
+ */
+export type Account = Message<"rollcall.v1.Account"> & {
+  /**
+   * Its name: [a-z0-9][a-z0-9_-]{0,39}, not root.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The account above it; empty for Slurm's root account.
+   *
+   * @generated from field: string parent = 2;
+   */
+  parent: string;
+};
+
+/**
+ * Describes the message rollcall.v1.Account.
+ * Use `create(AccountSchema)` to create a new message.
+ */
+export const AccountSchema: GenMessage<Account> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_resource, 6);
+
+/**
+ * A user's use of a Slurm account. Sent to controllers.
+ *
+ * @generated from message rollcall.v1.Association
+ */
+export type Association = Message<"rollcall.v1.Association"> & {
+  /**
+   * The account.
+   *
+   * @generated from field: string account = 1;
+   */
+  account: string;
+
+  /**
+   * The user.
+   *
+   * @generated from field: uint32 uid = 2;
+   */
+  uid: number;
+
+  /**
+   * Whether it is where the user's jobs go that name no account; one of a user's associations is.
+   *
+   * @generated from field: bool is_default = 3;
+   */
+  isDefault: boolean;
+
+  /**
+   * Slurm's AdminLevel: none, operator or administrator.
+   *
+   * @generated from field: string admin_level = 4;
+   */
+  adminLevel: string;
+
+  /**
+   * Limits by sacctmgr(1)'s names in lower case.
+   *
+   * @generated from field: map<string, string> limits = 5;
+   */
+  limits: { [key: string]: string };
+};
+
+/**
+ * Describes the message rollcall.v1.Association.
+ * Use `create(AssociationSchema)` to create a new message.
+ */
+export const AssociationSchema: GenMessage<Association> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_resource, 7);
+
+/**
+ * Names a resource that is to be removed: user/UID, group/GID, member/GID/UID, key/UID/SHA256-of-the-blob-in-hex, sudo/GID,
+ * account/NAME or association/ACCOUNT/UID.
  *
  * @generated from message rollcall.v1.ResourceKey
  */
@@ -240,7 +384,7 @@ export type ResourceKey = Message<"rollcall.v1.ResourceKey"> & {
  * Use `create(ResourceKeySchema)` to create a new message.
  */
 export const ResourceKeySchema: GenMessage<ResourceKey> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_resource, 5);
+  messageDesc(file_rollcall_v1_resource, 8);
 
 /**
  * One life of a cluster's log.
@@ -268,7 +412,7 @@ export type Epoch = Message<"rollcall.v1.Epoch"> & {
  * Use `create(EpochSchema)` to create a new message.
  */
 export const EpochSchema: GenMessage<Epoch> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_resource, 6);
+  messageDesc(file_rollcall_v1_resource, 9);
 
 /**
  * How far a copy has read, and proof of what it holds.
@@ -303,5 +447,5 @@ export type Position = Message<"rollcall.v1.Position"> & {
  * Use `create(PositionSchema)` to create a new message.
  */
 export const PositionSchema: GenMessage<Position> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_resource, 7);
+  messageDesc(file_rollcall_v1_resource, 10);
 

@@ -1,0 +1,115 @@
+/** Commands on access rules: what groups grant in a cluster. Operators state them; an identity provider never can. */
+
+import { fold } from "../../identity/fold.ts";
+import type { Grant } from "../../identity/grant.ts";
+import { quote, refuse } from "../../identity/refusal.ts";
+import { accountsOf } from "../projection/access.ts";
+import type { Cluster, Rule } from "../store/clusters.ts";
+import type { Effect, Tx } from "../store/store.ts";
+import { type Actor, show } from "./actor.ts";
+import { clusterByName, followRules } from "./clusters.ts";
+import type { Context } from "./context.ts";
+import { named, record } from "./record.ts";
+import { checkText } from "./users.ts";
+
+/** How an operator wants a change to be made. */
+export interface How {
+  /** Only say what it would do. */
+  readonly dryRun: boolean;
+  /** Past the guard. */
+  readonly urgent: boolean;
+}
+
+/**
+ * Lets a group grant something in a cluster, or grant it otherwise. The group need not exist yet.
+ * @throws Refusal `not-found` (the cluster), `invalid` (the group's name, accounts in a circle), `conflict` (another rule
+ *   puts the account elsewhere).
+ */
+export async function putRule(
+  ctx: Context,
+  actor: Actor,
+  clusterName: string,
+  rule: Rule,
+  how: How,
+): Promise<Effect[]> {
+  checkText("group", rule.group, 256);
+  return change(ctx, clusterName, how, async (tx, cluster) => {
+    const rules = await tx.clusters.rules(cluster.id);
+    checkAccount(rules, rule);
+    await tx.clusters.putRule(cluster.id, rule);
+    const before = rules.find((each) => fold(each.group) === fold(rule.group) && isSame(each.grant, rule.grant));
+    recordRule(tx, actor, cluster, before ? "rule.change" : "rule.add", { before, after: rule });
+    await followRules(tx, cluster, [rule.group], `${show(actor)}: rule`, ctx.now(), how);
+  });
+}
+
+/** Ends what a group grants in a cluster. @throws Refusal `not-found` (the cluster, the rule). */
+export async function removeRule(
+  ctx: Context,
+  actor: Actor,
+  clusterName: string,
+  group: string,
+  what: Pick<Grant, "kind"> & { readonly account?: string },
+  how: How,
+): Promise<Effect[]> {
+  return change(ctx, clusterName, how, async (tx, cluster) => {
+    const rules = await tx.clusters.rules(cluster.id);
+    const rule =
+      rules.find(({ group: named, grant }) => fold(named) === fold(group) && isSame(grant, what)) ??
+      refuse("not-found", `the group ${quote(group)} grants no ${what.kind} ${what.account ?? ""} in ${clusterName}`);
+    await tx.clusters.removeRule(cluster.id, rule);
+    recordRule(tx, actor, cluster, "rule.remove", { before: rule });
+    await followRules(tx, cluster, [rule.group], `${show(actor)}: rule`, ctx.now(), how);
+  });
+}
+
+async function change(
+  ctx: Context,
+  clusterName: string,
+  { dryRun }: How,
+  work: (tx: Tx, cluster: Cluster) => Promise<void>,
+): Promise<Effect[]> {
+  const command = async (tx: Tx): Promise<Effect[]> => {
+    await work(tx, await clusterByName(tx, clusterName));
+    return tx.effects;
+  };
+  return dryRun ? ctx.store.rehearse(command) : ctx.store.write(command);
+}
+
+function recordRule(
+  tx: Tx,
+  actor: Actor,
+  { org, name, id }: Cluster,
+  action: string,
+  { before, after }: { before?: Rule | undefined; after?: Rule },
+): void {
+  record(tx, actor, {
+    org,
+    action,
+    subject: named(name, id),
+    before: before && { ...before },
+    after: after && { ...after },
+  });
+}
+
+function isSame(grant: Grant, what: { readonly kind: string; readonly account?: string }): boolean {
+  return grant.kind === what.kind && (grant.kind !== "account" || grant.account === what.account);
+}
+
+/** An account has one place in the tree, whoever grants it. */
+function checkAccount(rules: readonly Rule[], { group, grant }: Rule): void {
+  if (grant.kind !== "account") return;
+  const others = rules.filter((rule) => !(fold(rule.group) === fold(group) && isSame(rule.grant, grant)));
+  for (const other of others) {
+    if (other.grant.kind !== "account" || other.grant.account !== grant.account) continue;
+    if (other.grant.parent === grant.parent) continue;
+    const place = other.grant.parent ?? "root";
+    refuse("conflict", `the account ${quote(grant.account)} is below ${place} by the rule of ${quote(other.group)}`);
+  }
+  const above = new Map(accountsOf([...others, { group, grant }]).map(({ name, parent }) => [name, parent]));
+  const seen = new Set<string>();
+  for (let at: string | undefined = grant.account; at !== undefined; at = above.get(at)) {
+    if (seen.has(at)) refuse("invalid", `parent: the account ${quote(at)} would be below itself`);
+    seen.add(at);
+  }
+}

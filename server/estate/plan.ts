@@ -1,0 +1,217 @@
+/**
+ * What adopting an estate would do, and everything that stands against it. Pure: nothing is decided by the first problem,
+ * and one problem is enough that nothing is done.
+ *
+ * A number or a name has one subject for ever. So an account may be taken over by somebody whom no node ever knew under
+ * another number or name, and only if nobody else has or had what it brings. What nobody takes over is closed: given to
+ * nobody, ever, since files on the cluster's disks carry it.
+ */
+
+import { type Gid, parseGid, parseUid, type Uid } from "../../identity/id.ts";
+import { type Name, parseName } from "../../identity/name.ts";
+import { Refusal } from "../../identity/refusal.ts";
+import { parseHome, parseShell, sanitiseGecos } from "../../identity/resource.ts";
+import { parseSshKey, type SshKey } from "../../identity/ssh-key.ts";
+import type { Account, Problem, Team } from "./estate.ts";
+import { type DirectoryGroup, type Matches, type Person, placeOf } from "./match.ts";
+
+/** What the directory has or had. */
+export interface Standing {
+  /** Whose a number or a name is or was: an id of the directory, or `estate:` and the name of an account. */
+  readonly numbers: ReadonlyMap<number, string>;
+  readonly names: ReadonlyMap<string, string>;
+  /** Ids of those whom nodes were ever told of. */
+  readonly released: ReadonlySet<string>;
+  /** GIDs of the directory's groups. */
+  readonly gids: ReadonlySet<number>;
+  /** Login shells that the org allows. */
+  readonly shells: readonly string[];
+}
+
+export interface AdoptedPerson {
+  readonly person: Person | undefined;
+  readonly name: Name;
+  readonly uid: Uid;
+  /** Undefined: the private group. */
+  readonly gid: Gid | undefined;
+  readonly home: string;
+  readonly shell: string;
+  readonly fullName: string;
+  /** Of one who is to be created. */
+  readonly keys: readonly SshKey[];
+}
+
+export interface AdoptedGroup {
+  readonly group: DirectoryGroup | undefined;
+  readonly name: Name;
+  readonly gid: Gid;
+  /** POSIX names, of one that is to be created. */
+  readonly members: readonly string[];
+}
+
+export interface Plan {
+  readonly people: readonly AdoptedPerson[];
+  readonly groups: readonly AdoptedGroup[];
+  /** What is given to nobody from now on. */
+  readonly closed: readonly { readonly name: string; readonly numbers: readonly number[] }[];
+  /** How many are as they should be already. */
+  readonly unchanged: number;
+  /** How many belong to the system, and are left alone. */
+  readonly system: number;
+  readonly problems: readonly Problem[];
+}
+
+/** `create`: whether those who match nobody become local users and groups. */
+export function plan(matches: Matches, standing: Standing, create: boolean): Plan {
+  const problems: Problem[] = [...matches.problems];
+  const accounts = matches.people.filter(([account]) => !isSystem(account.uid));
+  const isPrivate = ({ name, gid }: Team): boolean =>
+    accounts.some(([account]) => account.name === name && account.gid === gid && account.uid === gid);
+  const privates = new Set(matches.groups.filter(([team]) => isPrivate(team)).map(([team]) => team));
+  const teams = matches.groups.filter(([team]) => !isSystem(team.gid) && !privates.has(team));
+  const system = matches.people.length - accounts.length + (matches.groups.length - privates.size - teams.length);
+
+  checkOnce(accounts, teams, problems);
+  const known = new Set([...standing.gids, ...teams.filter(([, group]) => group || create).map(([team]) => team.gid)]);
+  const people = accounts.flatMap(([account, person]) => {
+    const checked = readAccount(account, known, standing.shells, problems);
+    return checked ? [{ account, person, ...checked }] : [];
+  });
+  const groups = teams.flatMap(([team, group]) => {
+    const name = attempt(team, "name", team.name, parseName, problems);
+    const gid = attempt(team, "gid", team.gid, parseGid, problems);
+    return name !== undefined && gid !== undefined ? [{ team, group, name, gid, members: team.members }] : [];
+  });
+  for (const { account, person, name, uid } of people) {
+    if (person && standing.released.has(person.id) && (person.uid !== uid || person.name !== name)) {
+      const rule = `nodes know ${person.userName} as ${person.name} with uid ${person.uid}, which never changes`;
+      problems.push({ ...placeOf(account), field: "uid", value: String(uid), rule });
+    }
+    checkFree(account, name, uid, person?.id, standing, problems);
+  }
+  for (const { team, group, name, gid } of groups) {
+    if (group && standing.released.has(group.id) && (group.gid !== (gid as number) || group.name !== name)) {
+      const rule = `nodes know ${group.displayName} as ${group.name} with gid ${group.gid}, which never changes`;
+      problems.push({ ...placeOf(team), field: "gid", value: String(gid), rule });
+    }
+    checkFree(team, name, gid, group?.id, standing, problems);
+  }
+  const taken = people.filter(({ person }) => person || create);
+  const takenGroups = groups.filter(({ group }) => group || create);
+  const changed = taken.filter((each) => !isAsItShouldBe(each));
+  const changedGroups = takenGroups.filter(
+    ({ group, name, gid }) => group?.name !== name || group.gid !== (gid as number),
+  );
+  return {
+    people: changed,
+    groups: changedGroups,
+    closed: [
+      ...people.filter(({ person }) => !person && !create).map(({ name, uid }) => ({ name, numbers: [uid as number] })),
+      ...groups.filter(({ group }) => !group && !create).map(({ name, gid }) => ({ name, numbers: [gid as number] })),
+    ].filter(
+      ({ name, numbers }) => standing.names.get(name) === undefined || numbers.some((n) => !standing.numbers.has(n)),
+    ),
+    unchanged: taken.length - changed.length + takenGroups.length - changedGroups.length,
+    system,
+    problems,
+  };
+}
+
+function isSystem(id: number): boolean {
+  return id < 1000 || id === 65_534;
+}
+
+function isAsItShouldBe({ person, name, uid, gid, home, shell }: Omit<AdoptedPerson, "fullName" | "keys">): boolean {
+  return (
+    person?.name === name &&
+    person.uid === (uid as number) &&
+    person.gid === gid &&
+    person.home === home &&
+    person.shell === shell
+  );
+}
+
+function readAccount(account: Account, gids: ReadonlySet<number>, shells: readonly string[], problems: Problem[]) {
+  const name = attempt(account, "name", account.name, parseName, problems);
+  const uid = attempt(account, "uid", account.uid, parseUid, problems);
+  const home = attempt(account, "home", account.home, parseHome, problems);
+  const shell = attempt(account, "shell", account.shell, parseShell, problems);
+  const isPrivate = account.gid === account.uid;
+  const gid = isPrivate ? undefined : attempt(account, "gid", account.gid, parseGid, problems);
+  const keys = account.keys.flatMap((line) => attempt(account, "sshPublicKey", line, parseSshKey, problems) ?? []);
+  if (gid !== undefined && !gids.has(gid)) {
+    const rule = "the primary group is neither among the groups that are taken over nor the directory's";
+    problems.push({ ...placeOf(account), field: "gid", value: String(gid), rule });
+  }
+  if (shell !== undefined && !shells.includes(shell)) {
+    const rule = `the org allows ${shells.join(", ")}: allow it with \`rollcall org set --shells\`, or change the account`;
+    problems.push({ ...placeOf(account), field: "shell", value: shell, rule });
+  }
+  if (name === undefined || uid === undefined || home === undefined || shell === undefined) return undefined;
+  return { name, uid, gid, home, shell, fullName: sanitiseGecos(account.gecos), keys };
+}
+
+function attempt<T, R>(
+  at: Account | Team,
+  field: string,
+  value: T,
+  parse: (value: T) => R,
+  problems: Problem[],
+): R | undefined {
+  try {
+    return parse(value);
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    // Not a key's own text: it may be a private one.
+    const shown = field === "sshPublicKey" ? "" : String(value);
+    problems.push({ ...placeOf(at), field, value: shown, rule: error.message });
+    return undefined;
+  }
+}
+
+/** One number space and one space of names for people and groups: a private group has its owner's. */
+function checkOnce(accounts: Matches["people"], teams: Matches["groups"], problems: Problem[]): void {
+  const entries = [
+    ...accounts.map(([account]) => ({ at: account, field: "uid", number: account.uid })),
+    ...teams.map(([team]) => ({ at: team, field: "gid", number: team.gid })),
+  ];
+  const byNumber = new Map<number, Account | Team>();
+  const byName = new Map<string, Account | Team>();
+  for (const { at, field, number } of entries) {
+    const other = byNumber.get(number);
+    const rule = "one number is one person's or one group's, also as a private group";
+    if (other) {
+      problems.push({
+        ...placeOf(at),
+        field,
+        value: String(number),
+        rule: `${other.file}:${other.line} has it too: ${rule}`,
+      });
+    } else byNumber.set(number, at);
+    const namesake = byName.get(at.name.toLowerCase());
+    if (namesake) {
+      const clash = `${namesake.file}:${namesake.line} has the same name, but for case: rename one of them`;
+      problems.push({ ...placeOf(at), field: "name", value: at.name, rule: clash });
+    } else byName.set(at.name.toLowerCase(), at);
+  }
+}
+
+function checkFree(
+  at: Account | Team,
+  name: Name,
+  number: number,
+  id: string | undefined,
+  { numbers, names }: Standing,
+  problems: Problem[],
+): void {
+  const isFree = (holder: string | undefined): boolean =>
+    holder === undefined || holder === id || holder === `estate:${name}`;
+  if (!isFree(numbers.get(number))) {
+    const rule = "it is or was somebody else's, and is never given again";
+    problems.push({ ...placeOf(at), field: "uid" in at ? "uid" : "gid", value: String(number), rule });
+  }
+  if (!isFree(names.get(name))) {
+    const rule = "the POSIX name is or was somebody else's, and is never given again";
+    problems.push({ ...placeOf(at), field: "name", value: name, rule });
+  }
+}
