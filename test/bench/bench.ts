@@ -4,6 +4,7 @@
  */
 
 import { type ApplyFigures, applyOne } from "./apply-one.ts";
+import { type ChangeFigures, changeBench } from "./change.ts";
 import { type LatencyFigures, rolloutLatency } from "./rollout-latency.ts";
 import { type Compared, type ScimFigures, scimBench } from "./scim.ts";
 
@@ -15,19 +16,21 @@ const say = (text: string): void => {
 
 const args = process.argv.slice(2);
 const json = args.join(" ").includes("-o json") || args.includes("--json");
-const chosen = args.filter((arg) => ["apply", "rollout", "scim"].includes(arg));
+const chosen = args.filter((arg) => ["apply", "rollout", "scim", "change"].includes(arg));
 const wants = (part: string): boolean => chosen.length === 0 || chosen.includes(part);
 
 const apply = wants("apply") ? await applyOne(10_000, say) : undefined;
 const rollout = wants("rollout") ? await rolloutLatency([1, 10, 100], say) : undefined;
 const scim = wants("scim") ? await scimBench(100_000, say) : undefined;
+const change = wants("change") ? await changeBench(1_000, 100_000, say) : undefined;
 
-if (json) process.stdout.write(`${JSON.stringify({ apply, rollout, scim })}\n`);
+if (json) process.stdout.write(`${JSON.stringify({ apply, rollout, scim, change })}\n`);
 else {
   const rows = [
     ...(apply ? applyRows(apply) : []),
     ...(rollout ? rolloutRows(rollout) : []),
     ...(scim ? scimRows(scim) : []),
+    ...(change ? changeRows(change) : []),
   ];
   for (const [what, figure] of rows) process.stdout.write(`${what.padEnd(50)}${figure}\n`.replace(/ +\n$/, "\n"));
 }
@@ -47,6 +50,18 @@ function rolloutRows(figures: readonly LatencyFigures[]): Row[] {
       ({ agents, p50, p99, ratio }): Row => [
         `  ${agents} ${agents === 1 ? "agent" : "agents"}`,
         `${p50.toFixed(1)} ms, worst ${p99.toFixed(1)} ms, ${ratio.toFixed(2)} times one agent`,
+      ],
+    ),
+  ];
+}
+
+function changeRows({ people: [small, large], changes }: ChangeFigures): Row[] {
+  return [
+    [`one change of one person among ${large} people, against among ${small}`, ""],
+    ...changes.map(
+      ({ what, ms, kib, ratio }): Row => [
+        `  ${what}`,
+        `${ms[1].toFixed(1)} ms, ${ms[0].toFixed(1)} ms: ${ratio.toFixed(2)} times; ${kib[1].toFixed(0)} KiB, ${kib[0].toFixed(0)} KiB written`,
       ],
     ),
   ];
