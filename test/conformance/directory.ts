@@ -26,7 +26,7 @@ export interface TestDirectory extends AsyncDisposable {
   deactivate(id: string, active?: boolean): Promise<void>;
   leave(group: string, ...members: string[]): Promise<void>;
   join(group: string, ...members: string[]): Promise<void>;
-  /** What the nodes are sent, of some kinds if they are named. */
+  /** What the nodes are sent, of some kinds if they are named, in the order of canonical lines: people by uid. */
   nodes(...kinds: Resource["kind"][]): Promise<Resource[]>;
   /** POSIX names that the nodes know, in order. */
   names(): Promise<string[]>;
@@ -46,7 +46,8 @@ export async function openDirectory(): Promise<TestDirectory> {
       (["login", "controller"] as const).map((role) => store.read((tx) => tx.log.snapshot(id, role))),
     );
     const lines = new Map(found.flat().map((resource) => [print(resource), resource]));
-    return [...lines.values()].filter(({ kind }) => kinds.length === 0 || kinds.includes(kind));
+    const sorted = [...lines].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, resource]) => resource);
+    return sorted.filter(({ kind }) => kinds.length === 0 || kinds.includes(kind));
   };
   return {
     ctx,
