@@ -73,7 +73,8 @@ function read(path: string): Buffer {
 }
 
 function showReport(report: ImportEstateResponse, dryRun: boolean): string {
-  const { applied, problems, users, groups, closed, unchanged, system, rules, unmatchedAccounts, slurmAdmins } = report;
+  const { applied, problems, users, groups, closed, unchanged, system, rules } = report;
+  const { keptAccounts, unmatchedAccounts, slurmAdmins } = report;
   if (problems.length > 0) {
     const lines = problems.map(({ file, line, field, value, rule }) =>
       plain(`${file}:${line}: ${field} ${JSON.stringify(value)}: ${rule}`).concat("\n"),
@@ -99,6 +100,7 @@ function showReport(report: ImportEstateResponse, dryRun: boolean): string {
     ...rules.map((rule) => ["rule", rule, "-", "-", "add"]),
   ];
   const notes = [
+    ...keptAccounts.map((name) => `The Slurm account ${name} is granted already: its rule is left as it is.`),
     ...unmatchedAccounts.map((name) => `The Slurm account ${name} has no group of its name: it is left alone.`),
     ...slurmAdmins.map((name) => `${name} administers Slurm: only a rule can give that, see \`rollcall rule add\`.`),
     `${unchanged} are as they should be; ${system} belong to the system.`,

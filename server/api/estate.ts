@@ -38,6 +38,7 @@ export function estateService(ctx: Context): ServiceImpl<typeof EstateService> {
         unchanged: plan.unchanged,
         system: plan.system,
         rules: slurm.rules.map(({ group, grant }) => `${grant.account} of ${group}`),
+        keptAccounts: [...slurm.kept],
         unmatchedAccounts: [...slurm.unmatched],
         slurmAdmins: [...slurm.admins],
         effects: found.effects.map(printEffect),

@@ -5,6 +5,7 @@
 
 import { fold } from "../../identity/fold.ts";
 import { quote, refuse } from "../../identity/refusal.ts";
+import { fingerprint } from "../../identity/ssh-key.ts";
 import { type Estate, merge } from "../estate/estate.ts";
 import { parseLdif } from "../estate/ldif.ts";
 import { type Mapping, parseMapping } from "../estate/mapping.ts";
@@ -19,7 +20,8 @@ import type { Effect, Tx } from "../store/store.ts";
 import { type Actor, show } from "./actor.ts";
 import { clusterByName } from "./clusters.ts";
 import type { Context } from "./context.ts";
-import { named, record } from "./record.ts";
+import { named, record, recordMembers } from "./record.ts";
+import { adoptRules } from "./rules.ts";
 
 export type FileKind = "passwd" | "group" | "ldif" | "sacctmgr-dump" | "map";
 
@@ -68,7 +70,7 @@ export async function importEstate(
     const cluster = options.cluster === undefined ? undefined : await clusterByName(tx, options.cluster);
     if (cluster && cluster.org !== org) refuse("not-found", `the org has no cluster ${quote(cluster.name)}`);
     const planned = await planFor(tx, org, estate, mapping, options.create);
-    const slurm = await slurmFor(tx, org, dump, estate, planned, options.create);
+    const slurm = await slurmFor(tx, org, dump, estate, planned, options.create, cluster);
     const problems = [...estate.problems, ...mapping.problems, ...planned.problems, ...slurm.problems];
     if (problems.length === 0) await apply(tx, ctx, actor, org, planned, slurm, cluster);
     const applied = problems.length === 0 && !options.dryRun;
@@ -115,6 +117,7 @@ async function planFor(tx: Tx, org: string, estate: Estate, mapping: Mapping, cr
   ]);
   const told = await tx.estate.everTold(org, [...keys.keys()]);
   const { settings } = await tx.clusters.orgOf(org);
+  const primaries = Map.groupBy(people, ({ gid }) => gid ?? 0);
   return plan(
     matches,
     {
@@ -122,6 +125,8 @@ async function planFor(tx: Tx, org: string, estate: Estate, mapping: Mapping, cr
       names: await tx.estate.names(org),
       released: new Set([...told].flatMap((key) => keys.get(key) ?? [])),
       gids: new Set(groups.map(({ gid }) => gid)),
+      primaries: new Map([...primaries].map(([gid, theirs]) => [gid, theirs.map(({ id }) => id)])),
+      keys: create ? await tx.estate.keys(org) : new Set(),
       shells: settings.shells,
     },
     create,
@@ -135,8 +140,9 @@ async function slurmFor(
   estate: Estate,
   planned: Plan,
   create: boolean,
+  cluster: Cluster | undefined,
 ): Promise<SlurmPlan> {
-  if (!dump) return { rules: [], unmatched: [], admins: [], problems: [] };
+  if (!dump || !cluster) return { rules: [], kept: [], unmatched: [], admins: [], problems: [] };
   const people = await tx.estate.people(org);
   const groups = await tx.estate.groups(org);
   const names = new Map(
@@ -144,7 +150,8 @@ async function slurmFor(
   );
   for (const { name, group } of planned.groups) names.set(name, group?.displayName ?? name);
   if (create) for (const { name } of estate.teams) if (!names.has(fold(name))) names.set(fold(name), name);
-  return planSlurm(dump, new Set([...people, ...estate.accounts].map(({ name }) => name)), names);
+  const posixNames = new Set([...people, ...estate.accounts].map(({ name }) => name));
+  return planSlurm(dump, posixNames, names, await tx.clusters.rules(cluster.id));
 }
 
 async function apply(
@@ -159,10 +166,14 @@ async function apply(
   const now = ctx.now();
   const users: string[] = [];
   const touchedGroups: string[] = [];
-  for (const { name, numbers } of closed) await tx.estate.claim(org, `estate:${name}`, name, numbers);
-  for (const { person, name, uid, gid, home, shell, fullName, keys } of people) {
-    const id = person?.id ?? ctx.newId();
-    await tx.estate.claim(org, id, name, [uid]);
+  const adopters = people.map((each) => ({ ...each, id: each.person?.id ?? ctx.newId() }));
+  const adopted = groups.map((each) => ({ ...each, id: each.group?.id ?? ctx.newId() }));
+  await tx.estate.claim(org, [
+    ...closed.map(({ name, numbers }) => ({ subject: `estate:${name}`, name, numbers })),
+    ...adopters.map(({ id, name, uid }) => ({ subject: id, name, numbers: [uid] })),
+    ...adopted.map(({ id, name, gid }) => ({ subject: id, name, numbers: [gid] })),
+  ]);
+  for (const { id, person, name, uid, gid, home, shell, fullName, keys } of adopters) {
     const account = { name, uid, gid, home, shell };
     if (person) await tx.estate.setPerson(id, account, now);
     else {
@@ -182,18 +193,24 @@ async function apply(
       action: "user.adopt",
       subject: named(person?.userName ?? name, id),
       before,
-      after: account,
+      after: person ? account : { ...account, fullName, keys: keys.map(fingerprint) },
     });
     users.push(id);
   }
-  for (const { group, name, gid, members } of groups) {
-    const id = group?.id ?? ctx.newId();
-    await tx.estate.claim(org, id, name, [gid]);
+  for (const { id, group, name, gid, members } of adopted) {
     if (group) await tx.estate.setGroup(id, { name, gid }, now);
     else {
       const stated = { displayName: name, externalId: undefined, origin: "admin" };
       await tx.groups.put({ ...stated, id, org, name, gid, createdAt: now, modifiedAt: now });
-      await tx.groups.addUsers(id, await idsOf(tx, org, members));
+      // Who of the files is not there is left out: their system accounts.
+      const added = await tx.estate.idsOf(org, members);
+      await tx.groups.addUsers(id, added);
+      recordMembers(
+        tx,
+        actor,
+        { ...stated, id, org, name, gid, createdAt: now, modifiedAt: now },
+        { added, removed: [] },
+      );
     }
     users.push(...(await tx.groups.usersWithin([id])));
     touchedGroups.push(id);
@@ -207,7 +224,7 @@ async function apply(
     });
   }
   if (closed.length > 0) record(tx, actor, { org, action: "estate.close", subject: "estate", after: { closed } });
-  if (cluster) for (const rule of rules) await tx.clusters.putRule(cluster.id, rule);
+  if (cluster) await adoptRules(tx, actor, cluster, rules);
   for (const { group } of cluster ? rules : []) {
     const found = await tx.groups.byDisplayName(org, group);
     if (found) touchedGroups.push(found.id);
@@ -215,14 +232,4 @@ async function apply(
   }
   const touched = { org, users, groups: touchedGroups, clusters: cluster ? [cluster.id] : [] };
   await reproject(tx, touched, `${show(actor)}: import`, now);
-}
-
-/** Ids of those who have some POSIX names; who is not there is left out: the files' system accounts. */
-async function idsOf(tx: Tx, org: string, names: readonly string[]): Promise<string[]> {
-  const ids: string[] = [];
-  for (const name of names) {
-    const user = await tx.users.byName(org, name);
-    if (user) ids.push(user.id);
-  }
-  return ids;
 }

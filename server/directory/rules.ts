@@ -3,7 +3,7 @@
 import { fold } from "../../identity/fold.ts";
 import type { Grant } from "../../identity/grant.ts";
 import { quote, refuse } from "../../identity/refusal.ts";
-import { accountsOf } from "../projection/access.ts";
+import { checkAccount, isSameGrant } from "../projection/account-tree.ts";
 import type { Cluster, Rule } from "../store/clusters.ts";
 import type { Effect, Tx } from "../store/store.ts";
 import { type Actor, show } from "./actor.ts";
@@ -37,7 +37,7 @@ export async function putRule(
     const rules = await tx.clusters.rules(cluster.id);
     checkAccount(rules, rule);
     await tx.clusters.putRule(cluster.id, rule);
-    const before = rules.find((each) => fold(each.group) === fold(rule.group) && isSame(each.grant, rule.grant));
+    const before = rules.find((each) => fold(each.group) === fold(rule.group) && isSameGrant(each.grant, rule.grant));
     recordRule(tx, actor, cluster, before ? "rule.change" : "rule.add", { before, after: rule });
     await followRules(tx, cluster, [rule.group], `${show(actor)}: rule`, ctx.now(), how);
   });
@@ -55,7 +55,7 @@ export async function removeRule(
   return change(ctx, clusterName, how, async (tx, cluster) => {
     const rules = await tx.clusters.rules(cluster.id);
     const rule =
-      rules.find(({ group: named, grant }) => fold(named) === fold(group) && isSame(grant, what)) ??
+      rules.find(({ group: named, grant }) => fold(named) === fold(group) && isSameGrant(grant, what)) ??
       refuse("not-found", `the group ${quote(group)} grants no ${what.kind} ${what.account ?? ""} in ${clusterName}`);
     await tx.clusters.removeRule(cluster.id, rule);
     recordRule(tx, actor, cluster, "rule.remove", { before: rule });
@@ -76,6 +76,17 @@ async function change(
   return dryRun ? ctx.store.rehearse(command) : ctx.store.write(command);
 }
 
+/**
+ * Adds rules that nobody of the cluster has yet. What follows from them is the caller's to project.
+ * They must have passed {@link checkAccount}.
+ */
+export async function adoptRules(tx: Tx, actor: Actor, cluster: Cluster, rules: readonly Rule[]): Promise<void> {
+  for (const rule of rules) {
+    await tx.clusters.putRule(cluster.id, rule);
+    recordRule(tx, actor, cluster, "rule.add", { after: rule });
+  }
+}
+
 function recordRule(
   tx: Tx,
   actor: Actor,
@@ -90,26 +101,4 @@ function recordRule(
     before: before && { ...before },
     after: after && { ...after },
   });
-}
-
-function isSame(grant: Grant, what: { readonly kind: string; readonly account?: string }): boolean {
-  return grant.kind === what.kind && (grant.kind !== "account" || grant.account === what.account);
-}
-
-/** An account has one place in the tree, whoever grants it. */
-function checkAccount(rules: readonly Rule[], { group, grant }: Rule): void {
-  if (grant.kind !== "account") return;
-  const others = rules.filter((rule) => !(fold(rule.group) === fold(group) && isSame(rule.grant, grant)));
-  for (const other of others) {
-    if (other.grant.kind !== "account" || other.grant.account !== grant.account) continue;
-    if (other.grant.parent === grant.parent) continue;
-    const place = other.grant.parent ?? "root";
-    refuse("conflict", `the account ${quote(grant.account)} is below ${place} by the rule of ${quote(other.group)}`);
-  }
-  const above = new Map(accountsOf([...others, { group, grant }]).map(({ name, parent }) => [name, parent]));
-  const seen = new Set<string>();
-  for (let at: string | undefined = grant.account; at !== undefined; at = above.get(at)) {
-    if (seen.has(at)) refuse("invalid", `parent: the account ${quote(at)} would be below itself`);
-    seen.add(at);
-  }
 }

@@ -91,9 +91,9 @@ ou: people
   test.each([
     ["dn: x\nchangetype: modify\nobjectClass: posixAccount\n", "changetype"],
     ["dn: x\nobjectClass: posixAccount\nuid: a\nuidNumber: x\ngidNumber: 1\n", "uidnumber"],
-    ["dn: x\njpegPhoto:< file:///etc/shadow\n", "line"],
-    ["dn: x\ncn:: !!!\n", "line"],
-    ["dn: x\ncn:: /w==\n", "line"],
+    ["dn: x\ngecos:< file:///etc/shadow\n", "gecos"],
+    ["dn: x\ncn:: !!!\n", "cn"],
+    ["dn: x\ncn:: /w==\n", "cn"],
     ["no colon\n", "line"],
   ])("%j has a problem", (wrong, field) => {
     expect(parseLdif("x.ldif", `${wrong}\n${text}`)).toMatchObject({
@@ -101,6 +101,35 @@ ou: people
       problems: [expect.objectContaining({ field })],
     });
   });
+});
+
+test("what is not asked for is not even looked at: photographs, hashes, files elsewhere", () => {
+  const text = `dn: uid=ada
+objectClass: posixAccount
+uid: ada
+uidNumber: 5001
+gidNumber: 5001
+homeDirectory: /home/ada
+loginShell: /bin/bash
+jpegPhoto:: /9j/4AAQ
+ SkZJRg==
+userPassword:: e1NTSEF9////
+userCertificate;binary:< file:///etc/shadow
+`;
+  expect(parseLdif("x.ldif", text)).toMatchObject({ accounts: [{ name: "ada", uid: 5001 }], problems: [] });
+});
+
+test("a line that cannot be read is not shown: it may hold a password's hash", () => {
+  const secret = "$6$salt$hash";
+  const told = [
+    ...parsePasswd("passwd", `ada:${secret}:5001:5001::/home/ada\n`).problems,
+    ...parseGroup("group", `lab:${secret}:x\n`).problems,
+    ...parseLdif("ldif", `dn: x\n${secret}\nuserPassword ${secret}\n`).problems,
+    ...parseSacctmgrDump("dump", `${secret}\n`).problems,
+    ...parseMapping("map", `ada ${secret} 5001\n`).problems,
+  ];
+  expect(told).toHaveLength(6);
+  expect(JSON.stringify(told)).not.toContain(secret);
 });
 
 test("what two files say of one account is put together, unless it differs", () => {

@@ -1,9 +1,26 @@
 /**
  * LDIF content records (RFC 2849) of posixAccount and posixGroup (RFC 2307), with ldapPublicKey's sshPublicKey. Records of
- * other classes are passed over. Files of changes are not contents, and values that are kept elsewhere are not read.
+ * other classes are passed over, and so is every attribute that is not asked for: a photograph, or the hash of a password.
  */
 
 import { type Account, decimal, type Estate, mostEntries, type Problem, type Team } from "./estate.ts";
+
+/** The attributes that are read; of the others not even the form is looked at. */
+const asked = new Set([
+  "version",
+  "changetype",
+  "objectclass",
+  "uid",
+  "cn",
+  "uidnumber",
+  "gidnumber",
+  "gecos",
+  "homedirectory",
+  "loginshell",
+  "mail",
+  "sshpublickey",
+  "memberuid",
+]);
 
 interface LdifRecord {
   readonly line: number;
@@ -65,29 +82,41 @@ function* records(text: string, wrong: Wrong): Generator<LdifRecord> {
       values = new Map();
       continue;
     }
-    const read = attribute(entry);
-    if (!read) {
-      wrong(line, "line", entry, "not of the form attribute: value, attribute:: base64");
+    const colon = entry.indexOf(":");
+    const name = /^(?:[A-Za-z][A-Za-z0-9-]*|[0-9.]+)(?=$|;[A-Za-z0-9;-]+$)/.exec(
+      entry.slice(0, Math.max(0, colon)),
+    )?.[0];
+    if (name === undefined) {
+      // The line may be a piece of anything, also of a password's hash.
+      wrong(line, "line", "", "not of the form attribute: value, attribute:: base64");
       continue;
     }
+    const attribute = name.toLowerCase();
     if (values.size === 0) {
-      if (read.name === "version") continue;
+      if (attribute === "version") continue;
       first = line;
     }
-    values.set(read.name, [...(values.get(read.name) ?? []), read.value]);
+    if (!asked.has(attribute)) {
+      values.set(attribute, []);
+      continue;
+    }
+    const value = valueOf(entry.slice(colon + 1));
+    if (value === undefined) wrong(line, attribute, "", "neither plain text nor base64 of UTF-8 text");
+    else if (values.has(attribute)) values.get(attribute)?.push(value);
+    else values.set(attribute, [value]);
   }
   if (values.size > 0) yield { line: first, values };
 }
 
-/** Options of an attribute (`cn;lang-en`) are left out. A value in a file of its own (`:<`) is none here. */
-function attribute(entry: string): { name: string; value: string } | undefined {
-  const [, name, encoded, rest] = /^([A-Za-z][A-Za-z0-9-]*|[0-9.]+)(?:;[A-Za-z0-9;-]+)?:(:?) *(.*)$/s.exec(entry) ?? [];
-  if (name === undefined || rest === undefined || (encoded === "" && rest.startsWith("<"))) return undefined;
-  if (encoded === "") return { name: name.toLowerCase(), value: rest };
-  const bytes = Buffer.from(rest, "base64");
+/** What comes after an attribute's colon. A value in a file of its own (`:<`) is none here. */
+function valueOf(text: string): string | undefined {
+  if (text.startsWith("<")) return undefined;
+  if (!text.startsWith(":")) return text.replace(/^ */, "");
+  const encoded = text.slice(1).replace(/^ */, "");
+  const bytes = Buffer.from(encoded, "base64");
+  if (bytes.toString("base64").replace(/=+$/, "") !== encoded.replace(/=+$/, "")) return undefined;
   const value = bytes.toString("utf8");
-  if (bytes.toString("base64").replace(/=+$/, "") !== rest.replace(/=+$/, "")) return undefined;
-  return Buffer.from(value).equals(bytes) ? { name: name.toLowerCase(), value } : undefined;
+  return Buffer.from(value).equals(bytes) ? value : undefined;
 }
 
 /** Logical lines: a line that begins with a space goes on the one before it; comments are gone; "" ends a record. */

@@ -15,7 +15,7 @@ export function parseMapping(file: string, text: string): Mapping {
     const [name = "", userName, ...rest] = entry.trim().split(/[ \t]+/);
     const before = userNames.get(name);
     if (userName === undefined || rest.length > 0) {
-      problems.push({ file, line, field: "line", value: entry, rule: "not of the form: POSIX name, space, userName" });
+      problems.push({ file, line, field: "line", value: name, rule: "not of the form: POSIX name, space, userName" });
     } else if (before) {
       problems.push({ file, line, field: "name", value: name, rule: `line ${before.line} maps it already` });
     } else userNames.set(name, { file, line, userName });

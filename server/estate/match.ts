@@ -68,23 +68,42 @@ export function match(
     return undefined;
   };
   const matched = accounts.map((account) => [account, find(account)] as const);
-  const taken = new Map<string, Account>();
-  for (const [account, person] of matched) {
-    const other = person && taken.get(person.id);
-    if (person && !other) taken.set(person.id, account);
-    if (person && other) {
-      const rule = `${person.userName} is matched by ${other.file}:${other.line} already: say who is who with --map`;
-      problems.push({ ...placeOf(account), field: "name", value: account.name, rule });
-    }
-  }
-  const strangers = [...mapping.userNames].filter(([name]) => !accounts.some((account) => account.name === name));
-  for (const [name, { file, line }] of strangers) {
+  checkOnce(matched, ({ userName }) => `${userName} is matched`, "say who is who with --map", problems);
+  const names = new Set(accounts.map(({ name }) => name));
+  for (const [name, { file, line }] of mapping.userNames) {
+    if (names.has(name)) continue;
     problems.push({ file, line, field: "name", value: name, rule: "no file has an account of this name" });
   }
-  const groupBy = new Map(
-    groups.flatMap((group) => [[group.name, group] as const, [fold(group.displayName), group] as const]),
-  );
-  return { people: matched, groups: teams.map((team) => [team, groupBy.get(fold(team.name))] as const), problems };
+  const found = matchGroups(teams, groups);
+  const remedy = "keep the line that has its number, and give the other another name";
+  checkOnce(found, ({ displayName }) => `the group ${displayName} is matched`, remedy, problems);
+  return { people: matched, groups: found, problems };
+}
+
+/** By POSIX name before display name: the POSIX name is what files and nodes say, and is one group's for ever. */
+function matchGroups(teams: readonly Team[], groups: readonly DirectoryGroup[]): Matches["groups"] {
+  const byName = new Map(groups.map((group) => [group.name, group]));
+  const byDisplayName = new Map(groups.map((group) => [fold(group.displayName), group]));
+  return teams.map((team) => [team, byName.get(team.name) ?? byDisplayName.get(fold(team.name))] as const);
+}
+
+/** One subject of the directory has one entry in the files, whichever name found it. */
+function checkOnce<E extends Account | Team, S extends { readonly id: string }>(
+  matched: readonly (readonly [E, S | undefined])[],
+  say: (subject: S) => string,
+  remedy: string,
+  problems: Problem[],
+): void {
+  const taken = new Map<string, E>();
+  for (const [entry, subject] of matched) {
+    if (!subject) continue;
+    const other = taken.get(subject.id);
+    if (!other) taken.set(subject.id, entry);
+    else {
+      const rule = `${say(subject)} by ${other.file}:${other.line} already: ${remedy}`;
+      problems.push({ ...placeOf(entry), field: "name", value: entry.name, rule });
+    }
+  }
 }
 
 export function placeOf({ file, line }: Problem | Account | Team): { file: string; line: number } {
@@ -95,7 +114,10 @@ function grouped<T>(all: readonly T[], keyOf: (one: T) => string | undefined): M
   const found = new Map<string, T[]>();
   for (const one of all) {
     const key = keyOf(one);
-    if (key !== undefined) found.set(key, [...(found.get(key) ?? []), one]);
+    if (key === undefined) continue;
+    const others = found.get(key);
+    if (others) others.push(one);
+    else found.set(key, [one]);
   }
   return found;
 }

@@ -52,7 +52,8 @@ export function parseGroup(file: string, text: string): Estate {
 
 function shape(fields: readonly string[], count: number, numbers: Readonly<Record<string, string>>) {
   if (fields.length !== count) {
-    return { field: "line", value: fields.join(":"), rule: `${fields.length} fields between colons, not ${count}` };
+    // Not the rest of the line: its second field may be a password's hash.
+    return { field: "line", value: fields[0] ?? "", rule: `${fields.length} fields between colons, not ${count}` };
   }
   const wrong = Object.entries(numbers).find(([, value]) => Number.isNaN(decimal(value)));
   return wrong && { field: wrong[0], value: wrong[1], rule: "not a decimal number" };

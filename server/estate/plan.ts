@@ -11,7 +11,7 @@ import { type Gid, parseGid, parseUid, type Uid } from "../../identity/id.ts";
 import { type Name, parseName } from "../../identity/name.ts";
 import { Refusal } from "../../identity/refusal.ts";
 import { parseHome, parseShell, sanitiseGecos } from "../../identity/resource.ts";
-import { parseSshKey, type SshKey } from "../../identity/ssh-key.ts";
+import { fingerprint, parseSshKey, type SshKey } from "../../identity/ssh-key.ts";
 import type { Account, Problem, Team } from "./estate.ts";
 import { type DirectoryGroup, type Matches, type Person, placeOf } from "./match.ts";
 
@@ -24,6 +24,10 @@ export interface Standing {
   readonly released: ReadonlySet<string>;
   /** GIDs of the directory's groups. */
   readonly gids: ReadonlySet<number>;
+  /** By GID, those whose primary group it is: ids of the directory. */
+  readonly primaries: ReadonlyMap<number, readonly string[]>;
+  /** Hashes of the keys that somebody has. */
+  readonly keys: ReadonlySet<string>;
   /** Login shells that the org allows. */
   readonly shells: readonly string[];
 }
@@ -65,14 +69,23 @@ export interface Plan {
 export function plan(matches: Matches, standing: Standing, create: boolean): Plan {
   const problems: Problem[] = [...matches.problems];
   const accounts = matches.people.filter(([account]) => !isSystem(account.uid));
-  const isPrivate = ({ name, gid }: Team): boolean =>
-    accounts.some(([account]) => account.name === name && account.gid === gid && account.uid === gid);
-  const privates = new Set(matches.groups.filter(([team]) => isPrivate(team)).map(([team]) => team));
+  const ownGroups = new Set(
+    accounts.filter(([{ uid, gid }]) => uid === gid).map(([{ name, gid }]) => `${gid}:${name}`),
+  );
+  const privates = new Set(
+    matches.groups.filter(([{ name, gid }]) => ownGroups.has(`${gid}:${name}`)).map(([team]) => team),
+  );
   const teams = matches.groups.filter(([team]) => !isSystem(team.gid) && !privates.has(team));
   const system = matches.people.length - accounts.length + (matches.groups.length - privates.size - teams.length);
 
   checkOnce(accounts, teams, problems);
-  const known = new Set([...standing.gids, ...teams.filter(([, group]) => group || create).map(([team]) => team.gid)]);
+  checkRoot(matches.people, problems);
+  const moved = teams.flatMap(([team, group]) => (group && group.gid !== team.gid ? [{ team, group }] : []));
+  const left = new Set(moved.map(({ group }) => group.gid));
+  const known = new Set([
+    ...[...standing.gids].filter((gid) => !left.has(gid)),
+    ...teams.filter(([, group]) => group || create).map(([team]) => team.gid),
+  ]);
   const people = accounts.flatMap(([account, person]) => {
     const checked = readAccount(account, known, standing.shells, problems);
     return checked ? [{ account, person, ...checked }] : [];
@@ -98,6 +111,8 @@ export function plan(matches: Matches, standing: Standing, create: boolean): Pla
   }
   const taken = people.filter(({ person }) => person || create);
   const takenGroups = groups.filter(({ group }) => group || create);
+  checkPrimaries(moved, new Set(people.flatMap(({ person }) => person?.id ?? [])), standing, problems);
+  if (create) checkKeys(people, standing.keys, problems);
   const changed = taken.filter((each) => !isAsItShouldBe(each));
   const changedGroups = takenGroups.filter(
     ({ group, name, gid }) => group?.name !== name || group.gid !== (gid as number),
@@ -166,6 +181,54 @@ function attempt<T, R>(
     const shown = field === "sshPublicKey" ? "" : String(value);
     problems.push({ ...placeOf(at), field, value: shown, rule: error.message });
     return undefined;
+  }
+}
+
+/** The superuser is the node's own, under every name. */
+function checkRoot(people: Matches["people"], problems: Problem[]): void {
+  for (const [account] of people) {
+    if (account.uid !== 0 || account.name === "root") continue;
+    const rule = "uid 0 is root's, and this would be a second name of root: remove the line, and ask why it was there";
+    problems.push({ ...placeOf(account), field: "uid", value: "0", rule });
+  }
+}
+
+/** A group that moves takes its people along only if the files say so of each. */
+function checkPrimaries(
+  moved: readonly { readonly team: Team; readonly group: DirectoryGroup }[],
+  stated: ReadonlySet<string>,
+  { primaries }: Standing,
+  problems: Problem[],
+): void {
+  for (const { team, group } of moved) {
+    const behind = (primaries.get(group.gid) ?? []).filter((id) => !stated.has(id));
+    if (behind.length === 0) continue;
+    const rule = `${group.gid} is the primary group of ${behind.length} whom the files do not have: give their accounts too`;
+    problems.push({ ...placeOf(team), field: "gid", value: String(team.gid), rule });
+  }
+}
+
+/** A key signs in one person. */
+function checkKeys(
+  people: readonly {
+    readonly account: Account;
+    readonly person: Person | undefined;
+    readonly keys: readonly SshKey[];
+  }[],
+  taken: ReadonlySet<string>,
+  problems: Problem[],
+): void {
+  const seen = new Map<string, Account>();
+  for (const { account, keys } of people.filter(({ person }) => !person)) {
+    for (const key of keys) {
+      const other = seen.get(key.sha256);
+      const whose = other ? `${other.file}:${other.line} has it too` : "it is a directory user's";
+      if (other || taken.has(key.sha256)) {
+        const rule = `the key ${fingerprint(key)} signs in one person, and ${whose}: remove it from one of them`;
+        problems.push({ ...placeOf(account), field: "sshPublicKey", value: "", rule });
+      }
+      seen.set(key.sha256, account);
+    }
   }
 }
 

@@ -52,7 +52,7 @@ export function parseSacctmgrDump(file: string, text: string): SlurmDump {
         });
         break;
       default:
-        problems.push({ ...at, field: "line", value: entry, rule: "not a line of `sacctmgr dump`" });
+        problems.push({ ...at, field: "line", value: "", rule: "not a line of `sacctmgr dump`" });
     }
     if (accounts.length + users.length > mostEntries) {
       problems.push({ ...at, field: "file", value: file, rule: `more than ${mostEntries} entries: split the file` });

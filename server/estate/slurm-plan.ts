@@ -7,11 +7,15 @@ import { fold } from "../../identity/fold.ts";
 import type { AccountGrant } from "../../identity/grant.ts";
 import { Refusal } from "../../identity/refusal.ts";
 import { parseAccountName } from "../../identity/slurm.ts";
+import { checkAccount, isSameGrant } from "../projection/account-tree.ts";
+import type { Rule } from "../store/clusters.ts";
 import type { Problem } from "./estate.ts";
-import type { SlurmDump } from "./sacctmgr.ts";
+import type { SlurmAccount, SlurmDump } from "./sacctmgr.ts";
 
 export interface SlurmPlan {
   readonly rules: readonly { readonly group: string; readonly grant: AccountGrant }[];
+  /** Accounts that their group is granted already, by a rule that is left as it is. */
+  readonly kept: readonly string[];
   /** Accounts without a group of their name. */
   readonly unmatched: readonly string[];
   /** Users with an admin level above none. */
@@ -19,11 +23,14 @@ export interface SlurmPlan {
   readonly problems: readonly Problem[];
 }
 
-/** `people`: POSIX names; `groups`: display names by each name that a group goes by, folded. */
+/**
+ * `people`: POSIX names; `groups`: display names by each name that a group goes by, folded; `present`: the cluster's rules.
+ */
 export function planSlurm(
   { accounts, users, problems: before }: SlurmDump,
   people: ReadonlySet<string>,
   groups: ReadonlyMap<string, string>,
+  present: readonly Rule[],
 ): SlurmPlan {
   const problems = [...before];
   const ours = users.filter(({ name }) => name !== "root");
@@ -32,23 +39,53 @@ export function planSlurm(
     const rule = "nobody of the directory or the files has this POSIX name";
     problems.push({ file, line, field: "user", value: name, rule });
   }
+  const members = Map.groupBy(ours, ({ account }) => account);
   const rules: SlurmPlan["rules"][number][] = [];
+  const kept: string[] = [];
+  const named = new Map<string, SlurmAccount>();
   const unmatched: string[] = [];
-  for (const { name, parent, file, line } of accounts.filter(({ name: each }) => each !== "root")) {
+  for (const account of accounts.filter(({ name: each }) => each !== "root")) {
+    const { name, parent, file, line } = account;
+    const other = named.get(name);
+    if (other) {
+      const rule = `${other.file}:${other.line} has the same account: an account has one place`;
+      problems.push({ file, line, field: "account", value: name, rule });
+      continue;
+    }
+    named.set(name, account);
     try {
-      const account = parseAccountName(name);
+      const parsed = parseAccountName(name);
       const above = parent === undefined ? undefined : parseAccountName(parent, "parent");
       const group = groups.get(fold(name));
-      const members = ours.filter((user) => user.account === name);
-      const isDefault = members.length > 0 && members.every(({ defaultAccount }) => defaultAccount === name);
-      const grant = { kind: "account", account, parent: above, isDefault, adminLevel: "none", limits: {} } as const;
-      if (group === undefined) unmatched.push(name);
-      else rules.push({ group, grant });
+      if (group === undefined) {
+        unmatched.push(name);
+        continue;
+      }
+      if (
+        present.some(
+          (rule) => fold(rule.group) === fold(group) && isSameGrant(rule.grant, { kind: "account", account: name }),
+        )
+      ) {
+        kept.push(name);
+        continue;
+      }
+      const its = members.get(name) ?? [];
+      const isDefault = its.length > 0 && its.every(({ defaultAccount }) => defaultAccount === name);
+      const grant: AccountGrant = {
+        kind: "account",
+        account: parsed,
+        parent: above,
+        isDefault,
+        adminLevel: "none",
+        limits: {},
+      };
+      checkAccount([...present, ...rules], { group, grant });
+      rules.push({ group, grant });
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       problems.push({ file, line, field: "account", value: name, rule: error.message });
     }
   }
   const isAdmin = ({ adminLevel = "None" }: (typeof ours)[number]) => fold(adminLevel) !== "none";
-  return { rules, unmatched, admins: [...new Set(ours.filter(isAdmin).map(({ name }) => name))], problems };
+  return { rules, kept, unmatched, admins: [...new Set(ours.filter(isAdmin).map(({ name }) => name))], problems };
 }

@@ -52,17 +52,3 @@ export function grantsOf(rules: readonly Rule[]): Access["grants"] {
 export function grantedBy({ grants }: Pick<Access, "grants">, { displayName }: Pick<Group, "displayName">) {
   return grants.get(fold(displayName));
 }
-
-/** The Slurm accounts that rules name, each with those above it, by name. */
-export function accountsOf(rules: readonly Rule[]): Account[] {
-  const accounts = new Map<string, Account>();
-  for (const { grant } of rules) {
-    if (grant.kind !== "account") continue;
-    const { account: name, parent } = grant;
-    if (parent !== undefined && !accounts.has(parent)) {
-      accounts.set(parent, { kind: "account", name: parent, parent: undefined });
-    }
-    if (parent !== undefined || !accounts.has(name)) accounts.set(name, { kind: "account", name, parent });
-  }
-  return [...accounts.values()];
-}

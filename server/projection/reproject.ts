@@ -10,7 +10,8 @@ import type { StoredKey } from "../store/keys.ts";
 import type { OwnedEdit } from "../store/log.ts";
 import type { Tx } from "../store/store.ts";
 import type { User } from "../store/users.ts";
-import { accessOf, accountsOf } from "./access.ts";
+import { accessOf } from "./access.ts";
+import { accountsOf } from "./account-tree.ts";
 import { projectGroup, projectUser } from "./project.ts";
 
 /** Subjects of an org whose resources may differ now. A subject that no longer exists is projected as nothing. */

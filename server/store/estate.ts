@@ -6,6 +6,13 @@ import type { Name } from "../../identity/name.ts";
 import type { Schema } from "./schema.ts";
 import { slices } from "./users.ts";
 
+/** Whose a name and numbers become: an id of the directory, or `estate:` and the name of an account. */
+export interface Claim {
+  readonly subject: string;
+  readonly name: string;
+  readonly numbers: readonly number[];
+}
+
 export class Estate {
   readonly #db: Kysely<Schema>;
 
@@ -74,20 +81,47 @@ export class Estate {
     return found;
   }
 
-  /** Makes a number and a name a subject's, for ever; they must be free, the subject's, or closed for this name. */
-  async claim(org: string, subject: string, name: Name | string, numbers: readonly number[]): Promise<void> {
-    for (const number of numbers) {
+  /** Hashes of every key that somebody of an org has. */
+  async keys(org: string): Promise<Set<string>> {
+    const rows = await this.#db.selectFrom("ssh_keys").select("sha256").where("org", "=", org).execute();
+    return new Set(rows.map(({ sha256 }) => sha256));
+  }
+
+  /** Ids of those who have some POSIX names now; who is not there is left out. */
+  async idsOf(org: string, names: readonly string[]): Promise<string[]> {
+    const ids: string[] = [];
+    for (const some of slices(names)) {
+      const rows = await this.#db
+        .selectFrom("users")
+        .select("id")
+        .where("org", "=", org)
+        .where("name", "in", some)
+        .execute();
+      for (const { id } of rows) ids.push(id);
+    }
+    return ids;
+  }
+
+  /** Makes numbers and names their subjects', for ever; they must be free, the subject's, or closed for this name. */
+  async claim(org: string, claims: readonly Claim[]): Promise<void> {
+    for (const some of slices(
+      claims.flatMap(({ subject, numbers }) => numbers.map((number) => ({ number, subject }))),
+    )) {
       await this.#db
         .insertInto("ids")
-        .values({ org, number, subject, adopted: 1 })
-        .onConflict((oc) => oc.columns(["org", "number"]).doUpdateSet({ subject }))
+        .values(some.map(({ number, subject }) => ({ org, number, subject, adopted: 1 })))
+        .onConflict((oc) =>
+          oc.columns(["org", "number"]).doUpdateSet((eb) => ({ subject: eb.ref("excluded.subject") })),
+        )
         .execute();
     }
-    await this.#db
-      .insertInto("names")
-      .values({ org, name, subject })
-      .onConflict((oc) => oc.columns(["org", "name"]).doUpdateSet({ subject }))
-      .execute();
+    for (const some of slices(claims)) {
+      await this.#db
+        .insertInto("names")
+        .values(some.map(({ name, subject }) => ({ org, name, subject })))
+        .onConflict((oc) => oc.columns(["org", "name"]).doUpdateSet((eb) => ({ subject: eb.ref("excluded.subject") })))
+        .execute();
+    }
   }
 
   async setPerson(

@@ -3,9 +3,12 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ed25519Line } from "../../identity/testing.ts";
+import { listAudit } from "../../server/directory/audit.ts";
 import { listHolds } from "../../server/directory/holds.ts";
 import { type EstateFile, type ImportOptions, importEstate } from "../../server/directory/import.ts";
+import { putRule } from "../../server/directory/rules.ts";
 import { createUser } from "../../server/directory/users.ts";
+import type { Rule } from "../../server/store/clusters.ts";
 import { everything } from "../../server/store/search.ts";
 import { hostileInputs } from "../hostile.ts";
 import { admin, openDirectory, person, scim, type TestDirectory } from "./directory.ts";
@@ -187,6 +190,7 @@ describe("hostile inputs", () => {
     ...hostileInputs("uid", "reject").map(([title, uid]) => [title, { uid }] as const),
     ...hostileInputs("home", "reject").map(([title, home]) => [title, { home }] as const),
     ...hostileInputs("shell", "reject").map(([title, shell]) => [title, { shell }] as const),
+    ...hostileInputs("gid", "reject").map(([title, gid]) => [title, { gid }] as const),
   ];
 
   const isOneField = (value: unknown): boolean =>
@@ -195,52 +199,172 @@ describe("hostile inputs", () => {
   test.each(cases.filter(([, value]) => Object.values(value).every(isOneField)))("%s", async (_, value) => {
     await using directory = await openDirectory();
     const { ctx, org } = directory;
-    const { name, uid, home, shell } = { name: "mallory", uid: 5001, home: "/home/m", shell: "/bin/bash", ...value };
-    const line = [name, "x", uid, uid, "", home, shell].map(String).join(":");
+    const usual = { name: "mallory", uid: 5001, gid: undefined, home: "/home/m", shell: "/bin/bash" };
+    const { name, uid, gid = uid, home, shell } = { ...usual, ...value };
+    const line = [name, "x", uid, gid, "", home, shell].map(String).join(":");
     const { plan, applied } = await importEstate(ctx, admin, org, [passwd(line)], { ...wanted, create: true });
     // A comment, or a number of the system that is left alone; everything else is a problem.
     if (applied) expect(plan.system === 1 || line.startsWith("#")).toBe(true);
     expect(await people(directory)).toEqual([]);
   });
+
+  test.each(hostileInputs("group", "reject").filter(([, value]) => isOneField(value)))("group %s", async (_, name) => {
+    await using directory = await openDirectory();
+    const { ctx, org } = directory;
+    const options = { ...wanted, create: true };
+    const { problems } = await importEstate(ctx, admin, org, [group(`${String(name)}:x:6001:`)], options);
+    expect(problems).not.toEqual([]);
+  });
+
+  // In LDIF, a value with line breaks is base64.
+  test.each(
+    hostileInputs("sshKey", "reject", "convert-or-reject", "reject-or-strip").filter(
+      ([, value]) => typeof value === "string",
+    ),
+  )("sshKey %s", async (_, key) => {
+    await using directory = await openDirectory();
+    const { ctx, org } = directory;
+    const ldif = file("ldif", [
+      "dn: uid=ada",
+      "objectClass: posixAccount",
+      "uid: ada",
+      "uidNumber: 5001",
+      "gidNumber: 5001",
+      "homeDirectory: /home/ada",
+      "loginShell: /bin/bash",
+      `sshPublicKey:: ${Buffer.from(String(key)).toString("base64")}`,
+    ]);
+    const { problems } = await importEstate(ctx, admin, org, [ldif], { ...wanted, create: true });
+    expect(problems).toMatchObject([{ line: 1, field: expect.stringMatching(/^sshpublickey$/i), value: "" }]);
+    expect(await people(directory)).toEqual([]);
+  });
 });
 
-test("for any estate and directory, either nothing is written, or every number is one person's and no other's changed", async () => {
+test("an operator's rules outlast an import, and what it adds is in the audit, with keys and members", async () => {
+  await using directory = await openDirectory();
+  const { ctx, org } = directory;
+  const [ada = ""] = await directory.people("ada");
+  await directory.group("Physics", [ada]);
+  await directory.group("Optics", [ada]);
+  const limits = { maxJobs: 5 };
+  const grant = {
+    kind: "account",
+    account: "physics",
+    isDefault: true,
+    adminLevel: "operator",
+    limits,
+  };
+  await putRule(ctx, admin, "default", { group: "physics", grant } as Rule, { dryRun: false, urgent: false });
+  const files = [
+    file("sacctmgr-dump", ["Parent - 'root'", "Account - 'physics'", "Parent - 'physics'", "Account - 'optics'"]),
+    file("ldif", [
+      "dn: uid=bob",
+      "objectClass: posixAccount",
+      "uid: bob",
+      "uidNumber: 5002",
+      "gidNumber: 5002",
+      "homeDirectory: /home/bob",
+      "loginShell: /bin/bash",
+      `sshPublicKey: ${ed25519Line("bob")}`,
+    ]),
+    group("lab:x:6000:bob,ada"),
+  ];
+  const { problems, slurm } = await importEstate(ctx, admin, org, files, {
+    ...wanted,
+    create: true,
+    cluster: "default",
+  });
+  expect([problems, slurm.kept]).toEqual([[], ["physics"]]);
+  const rules = await ctx.store.read((tx) => tx.clusters.rules(directory.cluster));
+  expect(rules.filter((rule) => rule.grant.kind === "account")).toMatchObject([
+    { group: "Optics", grant: { account: "optics", parent: "physics", adminLevel: "none" } },
+    { group: "physics", grant },
+  ]);
+  const { entries } = await listAudit(ctx, org, {}, undefined, 1000);
+  const told = entries.map(({ action, after }) => `${action} ${after ?? ""}`).join("\n");
+  expect(told).toMatch(/rule\.add .*optics/);
+  expect(told).toMatch(/user\.adopt .*"keys":\["SHA256:/);
+  expect(told).toMatch(/group\.join .*"members":\["[^"]+","[^"]+"\]/);
+
+  const taken = file("ldif", [
+    "dn: uid=eve",
+    "objectClass: posixAccount",
+    "uid: eve",
+    "uidNumber: 5003",
+    "gidNumber: 5003",
+    "homeDirectory: /home/eve",
+    "loginShell: /bin/bash",
+    `sshPublicKey: ${ed25519Line("bob")}`,
+  ]);
+  expect(await importEstate(ctx, admin, org, [taken], { ...wanted, create: true })).toMatchObject({
+    applied: false,
+    problems: [{ field: "sshPublicKey" }],
+  });
+});
+
+test("for any estate and directory, either nothing is written, or every number is one's and no other's was changed", async () => {
   const anyLine = fc.record({
     name: fc.constantFrom("ada", "bob", "cy", "dee", "eve"),
     uid: fc.integer({ min: 5000, max: 5004 }),
-    shared: fc.boolean(),
+    primary: fc.constantFrom(undefined, 5000, 6000, 6001, 6002, 70_000, 70_001),
+  });
+  const anyTeam = fc.record({
+    name: fc.constantFrom("lab", "physics", "physics_lab", "slurm-users", "ada", "new"),
+    gid: fc.constantFrom(5001, 6000, 6001, 6002),
+  });
+  const anyFiles = fc.record({
+    lines: fc.array(anyLine, { maxLength: 4 }),
+    teams: fc.uniqueArray(anyTeam, { maxLength: 3, selector: ({ name }) => name }),
   });
   await fc.assert(
     fc.asyncProperty(
       fc.uniqueArray(fc.constantFrom("ada", "bob", "cy"), { maxLength: 3 }),
-      fc.array(fc.array(anyLine, { minLength: 1, maxLength: 4 }), { minLength: 1, maxLength: 4 }),
+      fc.array(anyFiles, { minLength: 1, maxLength: 4 }),
       fc.boolean(),
       async (users, imports, create) => {
         await using directory = await openDirectory();
         const { ctx, org } = directory;
         const ids = await directory.people(...users);
         await directory.group("slurm-users", ids.slice(0, 1));
-        const owners = new Map<number, string>();
-        for (const lines of imports) {
-          const before = await people(directory);
+        await directory.group("physics", ids.slice(1));
+        // Its POSIX name is another than its display name: the files may have either, or both.
+        await directory.group("Physics_Lab", []);
+        const owners = new Map<string, string>();
+        for (const { lines, teams } of imports) {
+          const before = [await people(directory), await groupsOf(directory)];
           const files = [
-            passwd(...lines.map(({ name, uid, shared }) => account(name, uid, shared ? 6000 : uid))),
-            group("team:x:6000:"),
+            passwd(...lines.map(({ name, uid, primary }) => account(name, uid, primary ?? uid))),
+            group(...teams.map(({ name, gid }) => `${name}:x:${gid}:ada`)),
           ];
           const { applied, plan } = await importEstate(ctx, admin, org, files, { ...wanted, create });
-          const after = await people(directory);
-          if (!applied) expect(after).toEqual(before);
+          const [users_, groups] = [await people(directory), await groupsOf(directory)];
+          if (!applied) expect([users_, groups]).toEqual(before);
+          if (applied) {
+            // Once is enough: what was imported is as it should be.
+            const again = await importEstate(ctx, admin, org, files, { ...wanted, create });
+            expect(again).toMatchObject({ applied: true, plan: { people: [], groups: [], closed: [] } });
+          }
           const touched = new Set(plan.people.map(({ person: whom, name }) => whom?.userName ?? name));
-          expect(after.filter(({ userName }) => !touched.has(userName))).toEqual(
-            before.filter(({ userName }) => !touched.has(userName)),
+          expect(users_.filter(({ userName }) => !touched.has(userName))).toEqual(
+            before[0]?.filter((each) => "userName" in each && !touched.has(each.userName)),
           );
-          for (const { userName, uid } of after) {
-            expect(owners.get(uid) ?? userName).toBe(userName);
-            owners.set(uid, userName);
+          const gids = new Set([...groups.map(({ gid }) => gid)]);
+          for (const { gid } of users_) if (gid !== undefined) expect(gids).toContain(gid);
+          for (const [number, owner] of [
+            ...users_.map(({ uid, userName }) => [uid, `user ${userName}`] as const),
+            ...groups.map(({ gid, displayName }) => [gid, `group ${displayName}`] as const),
+          ]) {
+            expect(owners.get(`${number}`) ?? owner).toBe(owner);
+            owners.set(`${number}`, owner);
           }
         }
       },
     ),
-    { numRuns: 60 },
+    { numRuns: 80 },
   );
 });
+
+async function groupsOf({ ctx, org }: TestDirectory) {
+  const groups = await ctx.store.read((tx) => tx.estate.groups(org));
+  return groups.map(({ displayName, name, gid }) => ({ displayName, name, gid }));
+}

@@ -1,0 +1,44 @@
+/** The tree of Slurm accounts that a cluster's rules make: an account has one place in it, whoever grants it. */
+
+import { fold } from "../../identity/fold.ts";
+import type { Grant } from "../../identity/grant.ts";
+import { quote, refuse } from "../../identity/refusal.ts";
+import type { Account } from "../../identity/resource.ts";
+import type { Rule } from "../store/clusters.ts";
+
+/** The Slurm accounts that rules name, each with those above it, by name. */
+export function accountsOf(rules: readonly Rule[]): Account[] {
+  const accounts = new Map<string, Account>();
+  for (const { grant } of rules) {
+    if (grant.kind !== "account") continue;
+    const { account: name, parent } = grant;
+    if (parent !== undefined && !accounts.has(parent)) {
+      accounts.set(parent, { kind: "account", name: parent, parent: undefined });
+    }
+    if (parent !== undefined || !accounts.has(name)) accounts.set(name, { kind: "account", name, parent });
+  }
+  return [...accounts.values()];
+}
+
+/** Whether two are about the same: a group grants many Slurm accounts, and one of every other kind. */
+export function isSameGrant(grant: Grant, what: { readonly kind: string; readonly account?: string }): boolean {
+  return grant.kind === what.kind && (grant.kind !== "account" || grant.account === what.account);
+}
+
+/** @throws Refusal `conflict` (another rule puts the account elsewhere), `invalid` (a circle). */
+export function checkAccount(rules: readonly Rule[], { group, grant }: Rule): void {
+  if (grant.kind !== "account") return;
+  const others = rules.filter((rule) => !(fold(rule.group) === fold(group) && isSameGrant(rule.grant, grant)));
+  for (const other of others) {
+    if (other.grant.kind !== "account" || other.grant.account !== grant.account) continue;
+    if (other.grant.parent === grant.parent) continue;
+    const place = other.grant.parent ?? "root";
+    refuse("conflict", `the account ${quote(grant.account)} is below ${place} by the rule of ${quote(other.group)}`);
+  }
+  const above = new Map(accountsOf([...others, { group, grant }]).map(({ name, parent }) => [name, parent]));
+  const seen = new Set<string>();
+  for (let at: string | undefined = grant.account; at !== undefined; at = above.get(at)) {
+    if (seen.has(at)) refuse("invalid", `parent: the account ${quote(at)} would be below itself`);
+    seen.add(at);
+  }
+}
