@@ -194,6 +194,7 @@ function showUser(user: DirectoryUser | undefined): string {
     "made by": user.origin,
     groups: user.groups.join(", "),
     clusters: user.clusters.join(", "),
+    ...(user.held.length > 0 && { held: `${user.held.join(", ")}: see \`rollcall hold list\`` }),
     keys: user.sshKeys.map(({ fingerprint }) => fingerprint).join(", "),
     created: showTime(user.createdAt),
     id: user.id,

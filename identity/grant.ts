@@ -38,6 +38,12 @@ export interface AccountGrant {
   readonly limits: Readonly<Record<string, string>>;
 }
 
+/** What a group grants in a cluster; the group is known by its display name, and need not exist yet. */
+export interface Rule {
+  readonly group: string;
+  readonly grant: Grant;
+}
+
 const fields: Readonly<Record<Grant["kind"], readonly string[]>> = {
   login: ["kind"],
   group: ["kind"],

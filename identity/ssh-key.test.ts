@@ -44,7 +44,12 @@ describe("ssh-keygen agrees", () => {
   test.each([
     ["ed25519", ed25519Line("oracle", "ada@laptop")],
     ["rsa 3072", rsaLine(3072)],
-    ["ecdsa", ecdsaLine()],
+    ["rsa 4096", rsaLine(4096)],
+    ["ecdsa 256", ecdsaLine("P-256")],
+    ["ecdsa 384", ecdsaLine("P-384")],
+    ["ecdsa 521", ecdsaLine("P-521")],
+    ["sk-ed25519", skEd25519Line()],
+    ["sk-ecdsa", skEcdsaLine()],
   ])("%s: same fingerprint", (_, line) => {
     const folder = mkdtempSync(join(tmpdir(), "rollcall-key-"));
     try {
@@ -73,9 +78,25 @@ function rsaLine(bits: number): string {
   return `ssh-rsa ${wire(Buffer.from("ssh-rsa"), Buffer.from(e, "base64url"), mpint(n))}`;
 }
 
-function ecdsaLine(): string {
-  const { x = "", y = "" } = generateKeyPairSync("ec", { namedCurve: "P-256" }).publicKey.export({ format: "jwk" });
-  const point = Buffer.concat([Buffer.from([4]), Buffer.from(x, "base64url"), Buffer.from(y, "base64url")]);
-  const type = "ecdsa-sha2-nistp256";
-  return `${type} ${wire(Buffer.from(type), Buffer.from("nistp256"), point)}`;
+function ecdsaLine(curve: "P-256" | "P-384" | "P-521" = "P-256"): string {
+  const nist = curve.replace("P-", "nistp");
+  const type = `ecdsa-sha2-${nist}`;
+  return `${type} ${wire(Buffer.from(type), Buffer.from(nist), point(curve))}`;
+}
+
+// Keys of a security token have one more field: the application that they sign for (PROTOCOL.u2f of OpenSSH).
+function skEd25519Line(): string {
+  const type = "sk-ssh-ed25519@openssh.com";
+  const { x = "" } = generateKeyPairSync("ed25519").publicKey.export({ format: "jwk" });
+  return `${type} ${wire(Buffer.from(type), Buffer.from(x, "base64url"), Buffer.from("ssh:"))}`;
+}
+
+function skEcdsaLine(): string {
+  const type = "sk-ecdsa-sha2-nistp256@openssh.com";
+  return `${type} ${wire(Buffer.from(type), Buffer.from("nistp256"), point("P-256"), Buffer.from("ssh:"))}`;
+}
+
+function point(curve: string): Buffer {
+  const { x = "", y = "" } = generateKeyPairSync("ec", { namedCurve: curve }).publicKey.export({ format: "jwk" });
+  return Buffer.concat([Buffer.from([4]), Buffer.from(x, "base64url"), Buffer.from(y, "base64url")]);
 }

@@ -110,12 +110,13 @@ function printUser(user: Portrait["user"], locked: boolean): DirectoryUser {
   });
 }
 
-function printPortrait({ user, locked, groups, keys, clusters }: Portrait): DirectoryUser {
+function printPortrait({ user, locked, groups, keys, clusters, held }: Portrait): DirectoryUser {
   return {
     ...printUser(user, locked),
     groups: groups.map(({ group }) => group.displayName).sort(),
     sshKeys: keys.map(printKey),
     clusters: [...clusters],
+    held: [...held],
   };
 }
 

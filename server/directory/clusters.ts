@@ -1,10 +1,11 @@
 /** Commands on orgs and clusters. */
 
 import { nothing } from "../../identity/digest.ts";
+import type { Rule } from "../../identity/grant.ts";
 import { quote, refuse } from "../../identity/refusal.ts";
 import { parseHomeTemplate } from "../../identity/template.ts";
 import { type Passing, reproject, reprojectOrg } from "../projection/reproject.ts";
-import type { Cluster, Org, Rule } from "../store/clusters.ts";
+import type { Cluster, Org } from "../store/clusters.ts";
 import { emptyHeads } from "../store/log.ts";
 import type { Guard } from "../store/settings.ts";
 import type { Tx } from "../store/store.ts";

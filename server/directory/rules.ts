@@ -1,10 +1,10 @@
 /** Commands on access rules: what groups grant in a cluster. Operators state them; an identity provider never can. */
 
+import { checkAccount, isSameGrant } from "../../identity/account-tree.ts";
 import { fold } from "../../identity/fold.ts";
-import type { Grant } from "../../identity/grant.ts";
+import type { Grant, Rule } from "../../identity/grant.ts";
 import { quote, refuse } from "../../identity/refusal.ts";
-import { checkAccount, isSameGrant } from "../projection/account-tree.ts";
-import type { Cluster, Rule } from "../store/clusters.ts";
+import type { Cluster } from "../store/clusters.ts";
 import type { Effect, Tx } from "../store/store.ts";
 import { type Actor, show } from "./actor.ts";
 import { clusterByName, followRules } from "./clusters.ts";

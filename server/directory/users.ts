@@ -181,6 +181,8 @@ export interface Portrait {
   readonly keys: readonly StoredKey[];
   /** Names of the clusters that hold the person now. */
   readonly clusters: readonly string[];
+  /** Names of those that keep something of the person only because the guard holds its removal. */
+  readonly held: readonly string[];
 }
 
 /** Finds a person by userName, POSIX name or id. @throws Refusal `not-found`. */
@@ -188,13 +190,15 @@ export async function portray(ctx: Context, org: string, handle: string): Promis
   return ctx.store.read(async (tx) => {
     const user = await findUser(tx, org, handle);
     const clusters: string[] = [];
+    const waiting: string[] = [];
     for (const cluster of await tx.clusters.ofOrg(org)) {
       const held = await tx.log.resourcesOf(cluster.id, [user.id]);
       if ((held.get(user.id) ?? []).length > 0) clusters.push(cluster.name);
+      if ((await tx.holds.heldOf(cluster.id, [user.id])).size > 0) waiting.push(cluster.name);
     }
     const groups = (await tx.groups.of([user.id])).get(user.id) ?? [];
     const locked = (await tx.locks.among(org, [user.id])).has(user.id);
-    return { user, groups, locked, keys: await tx.keys.of(user.id), clusters };
+    return { user, groups, locked, keys: await tx.keys.of(user.id), clusters, held: waiting };
   });
 }
 

@@ -1,8 +1,8 @@
 /** Who of an estate is who, and what stands against it: one number has one subject, and no rule of an operator is lost. */
 
 import { describe, expect, test } from "vitest";
+import type { Rule } from "../../identity/grant.ts";
 import { ed25519Line } from "../../identity/testing.ts";
-import type { Rule } from "../store/clusters.ts";
 import type { Account, Team } from "./estate.ts";
 import { parseMapping } from "./mapping.ts";
 import { type DirectoryGroup, match, type Person } from "./match.ts";

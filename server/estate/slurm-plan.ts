@@ -3,12 +3,11 @@
  * taken over: only an operator's rule says that.
  */
 
+import { checkAccount, isSameGrant } from "../../identity/account-tree.ts";
 import { fold } from "../../identity/fold.ts";
-import type { AccountGrant } from "../../identity/grant.ts";
+import type { AccountGrant, Rule } from "../../identity/grant.ts";
 import { Refusal } from "../../identity/refusal.ts";
 import { parseAccountName } from "../../identity/slurm.ts";
-import { checkAccount, isSameGrant } from "../projection/account-tree.ts";
-import type { Rule } from "../store/clusters.ts";
 import type { Problem } from "./estate.ts";
 import type { SlurmAccount, SlurmDump } from "./sacctmgr.ts";
 

@@ -1,9 +1,8 @@
 /** What a cluster's rules and settings say, ready to be asked of one person or one group. */
 
 import { fold } from "../../identity/fold.ts";
-import type { AccountGrant, SudoGrant } from "../../identity/grant.ts";
-import type { Account } from "../../identity/resource.ts";
-import type { Cluster, Rule } from "../store/clusters.ts";
+import type { AccountGrant, Rule, SudoGrant } from "../../identity/grant.ts";
+import type { Cluster } from "../store/clusters.ts";
 import type { Group } from "../store/groups.ts";
 import type { OrgSettings } from "../store/settings.ts";
 

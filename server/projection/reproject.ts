@@ -3,6 +3,7 @@
  * touched subjects only.
  */
 
+import { accountsOf } from "../../identity/account-tree.ts";
 import { keyOf, print, type Resource, type ResourceKey } from "../../identity/resource.ts";
 import { release } from "../release/release.ts";
 import type { Group } from "../store/groups.ts";
@@ -11,7 +12,6 @@ import type { OwnedEdit } from "../store/log.ts";
 import type { Tx } from "../store/store.ts";
 import type { User } from "../store/users.ts";
 import { accessOf } from "./access.ts";
-import { accountsOf } from "./account-tree.ts";
 import { projectGroup, projectUser } from "./project.ts";
 
 /** Subjects of an org whose resources may differ now. A subject that no longer exists is projected as nothing. */

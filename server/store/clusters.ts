@@ -3,7 +3,7 @@
 import type { Kysely, Selectable } from "kysely";
 import type { Digest } from "../../identity/digest.ts";
 import { fold } from "../../identity/fold.ts";
-import type { Grant } from "../../identity/grant.ts";
+import type { Grant, Rule } from "../../identity/grant.ts";
 import type { Position } from "../../identity/position.ts";
 import type { Role } from "../../identity/scope.ts";
 import { compiledOnce, filled } from "./compiled.ts";
@@ -32,12 +32,6 @@ export interface Cluster {
   readonly settings: ClusterSettings;
   /** How many people its nodes know. */
   readonly people: number;
-}
-
-/** What a group grants in a cluster; the group is known by its display name, and need not exist yet. */
-export interface Rule {
-  readonly group: string;
-  readonly grant: Grant;
 }
 
 export class Clusters {

@@ -9,7 +9,7 @@ import { approveHold, getHold, listHeld, listHolds, rejectHold } from "../../ser
 import { addKey, removeKey } from "../../server/directory/keys.ts";
 import { lockUser } from "../../server/directory/locks.ts";
 import { putRule, removeRule } from "../../server/directory/rules.ts";
-import { removeUser } from "../../server/directory/users.ts";
+import { portray, removeUser } from "../../server/directory/users.ts";
 import { admin, openDirectory, scim, type TestDirectory } from "./directory.ts";
 
 const everyHold = { done: true };
@@ -50,6 +50,10 @@ test("480 of 500 deactivated in a burst: five leave, the rest waits, and an oper
 
   await rejectHold(ctx, admin, id);
   expect(await directory.names()).toHaveLength(493);
+  const [kept, gone, there] = ["u479", first ?? "", "u499"];
+  expect(await portray(ctx, directory.org, kept)).toMatchObject({ clusters: ["default"], held: ["default"] });
+  expect(await portray(ctx, directory.org, gone)).toMatchObject({ clusters: [], held: [] });
+  expect(await portray(ctx, directory.org, there)).toMatchObject({ clusters: ["default"], held: [] });
   expect(await listHolds(ctx, "default", { done: false }, page)).toMatchObject([
     { subjects: 473, hold: { state: "rejected" } },
   ]);

@@ -1,128 +1,16 @@
-/**
- * POSIX identities (S3): a number or a name is one subject's for ever, whatever is done to whom in which order; and what
- * an org's rules make of what is stated.
- */
+/** POSIX identities: what an org's rules make of what is stated. */
 
-import fc from "fast-check";
 import { expect, test } from "vitest";
 import { fingerprint, parseSshKey } from "../../identity/ssh-key.ts";
 import { ed25519Line } from "../../identity/testing.ts";
 import { editAccount, localInput, renameAccount } from "../../server/directory/accounts.ts";
-import { createGroup, removeGroup, updateGroup } from "../../server/directory/groups.ts";
-import { importEstate } from "../../server/directory/import.ts";
+import { createGroup, updateGroup } from "../../server/directory/groups.ts";
 import { addKey, expireKeys } from "../../server/directory/keys.ts";
-import { lockUser, unlockUser } from "../../server/directory/locks.ts";
-import { createOrg, setOrg } from "../../server/directory/orgs.ts";
+import { createOrg, getOrg, type OrgEdit, setOrg } from "../../server/directory/orgs.ts";
 import { createUser, removeUser, updateUser } from "../../server/directory/users.ts";
-import { everything } from "../../server/store/search.ts";
 import { admin, openDirectory, person, scim, type TestDirectory } from "./directory.ts";
 
-const page = { offset: 0, limit: 1000 };
-const acts = [
-  "create",
-  "create",
-  "local",
-  "remove",
-  "re-create",
-  "rename",
-  "lock",
-  "unlock",
-  "group",
-  "drop group",
-  "import",
-  "supplied",
-] as const;
-const anyAct = fc.record({ act: fc.constantFrom(...acts), who: fc.nat(5), n: fc.nat(30) });
-
-test("through any history, no number and no name has two subjects, and none changes but a name that is renamed", async () => {
-  let done = 0;
-  await fc.assert(
-    fc.asyncProperty(fc.array(anyAct, { minLength: 60, maxLength: 120 }), async (history) => {
-      await using directory = await openDirectory();
-      const { ctx, org } = directory;
-      // A small range, so that numbers run short and adopted ones stand in the way.
-      await setOrg(ctx, admin, "default", { userIds: { first: 5000, last: 5040 } });
-      const owners = new Map<number, string>();
-      const names = new Map<string, string>();
-      const numberOf = new Map<string, number>();
-      const nameOf = new Map<string, string>();
-      for (const { act, who, n } of history) {
-        const renamed = await perform(directory, act, `p${who}`, n).then(
-          () => act === "rename" || act === "import",
-          refused,
-        );
-        done += 1;
-        const subjects = await ctx.store.read(async (tx) => {
-          const { users } = await tx.users.list(org, undefined, everything, page);
-          const { groups } = await tx.groups.list(org, undefined, everything, page);
-          return [
-            ...users.map(({ id, name, uid }) => ({ id, name, number: Number(uid) })),
-            ...groups.map(({ id, name, gid }) => ({ id, name, number: Number(gid) })),
-          ];
-        });
-        for (const { id, name, number } of subjects) {
-          expect(owners.get(number) ?? id, `${act} ${number}`).toBe(id);
-          expect(names.get(name) ?? id, `${act} ${name}`).toBe(id);
-          // An import is the one way to another number, and only for somebody whom no node ever knew.
-          if (act !== "import") expect(numberOf.get(id) ?? number).toBe(number);
-          if (!renamed) expect(nameOf.get(id) ?? name).toBe(name);
-          owners.set(number, id);
-          names.set(name, id);
-          numberOf.set(id, number);
-          nameOf.set(id, name);
-        }
-      }
-    }),
-    { numRuns: 30, endOnFailure: true },
-  );
-  expect(done).toBeGreaterThan(1800);
-});
-
-async function perform(directory: TestDirectory, act: (typeof acts)[number], name: string, n: number) {
-  const { ctx, org } = directory;
-  const userName = `${name}@example.org`;
-  const found = await ctx.store.read((tx) => tx.users.byUserName(org, userName));
-  const group = await ctx.store.read((tx) => tx.groups.byDisplayName(org, `g${n % 4}`));
-  switch (act) {
-    case "create":
-      return directory.people(userName);
-    case "local":
-      return createUser(ctx, admin, org, localInput({ ...local, userName: `l${n}`, uidNumber: undefined }));
-    case "supplied":
-      return createUser(ctx, scim, org, { ...person(userName), uidNumber: 5000 + n });
-    case "remove":
-      return removeUser(ctx, admin, org, found?.id ?? "").catch(() => removeUser(ctx, scim, org, found?.id ?? ""));
-    case "re-create":
-      await removeUser(ctx, scim, org, found?.id ?? "");
-      return directory.people(userName);
-    case "rename":
-      return renameAccount(ctx, admin, org, userName, `n${n}`);
-    case "lock":
-      return lockUser(ctx, admin, org, userName, "because");
-    case "unlock":
-      return unlockUser(ctx, admin, org, userName);
-    case "group":
-      return createGroup(ctx, scim, org, {
-        displayName: `g${n % 4}`,
-        externalId: undefined,
-        members: found ? [found.id] : [],
-      });
-    case "drop group":
-      return removeGroup(ctx, scim, org, group?.id ?? "");
-    case "import": {
-      const text = `${name}:x:${5000 + n}:${5000 + n}::/home/${name}:/bin/bash\n`;
-      const files = [{ kind: "passwd", name: "passwd", text } as const];
-      return importEstate(ctx, admin, org, files, { dryRun: false, create: n % 2 === 0, cluster: undefined });
-    }
-  }
-}
-
 const local = { displayName: "", givenName: "", familyName: "", email: "", home: undefined, shell: undefined } as const;
-
-function refused(error: unknown): false {
-  if (error instanceof Error && error.name === "Refusal") return false;
-  throw error;
-}
 
 async function nameOf({ ctx, org }: TestDirectory, input: ReturnType<typeof person>): Promise<string> {
   return (await createUser(ctx, scim, org, input)).name;
@@ -247,4 +135,35 @@ test("another org has names, numbers and rules of its own", async () => {
   await directory.people("ada");
   const { name, uid } = await createUser(ctx, scim, other.id, person("ada"));
   expect([name, uid]).toEqual(["ada", 200_000]);
+});
+
+test.each<[field: string, edit: OrgEdit]>([
+  ["user_names", { userNames: "static" }],
+  ["user_names", { userNames: "{password}" }],
+  ["user_names", { userNames: "{userName" }],
+  ["group_names", { groupNames: "{userName}" }],
+  ["spaces", { spaces: "underscore" }],
+  ["supplied_ids", { suppliedIds: "maybe" }],
+  ["user_ids", { userIds: { first: 0, last: 5000 } }],
+  ["user_ids", { userIds: { first: 6000, last: 5000 } }],
+  ["user_ids", { userIds: { first: 60_000, last: 70_000 } }],
+  ["group_ids", { groupIds: { first: 27, last: 27 } }],
+  ["group_ids", { groupIds: { first: 200_000, last: 200_100 } }],
+  ["home", { home: "/home/everybody" }],
+  ["home", { home: "/{name}" }],
+  ["home", { home: "/home/{name}/../root" }],
+  ["home", { home: "/home/{name}:x" }],
+  ["shell", { shell: "/bin/evil" }],
+  ["shell", { shell: "bash" }],
+  ["shell", { shells: ["/bin/sh"] }],
+  ["shell", { shells: ["/bin/bash\n"] }],
+])("an org's %s cannot be %j: it is refused by name, and nothing is set", async (field, edit) => {
+  await using directory = await openDirectory();
+  const { ctx } = directory;
+  const before = await getOrg(ctx, "default");
+  await expect(setOrg(ctx, admin, "default", { ...edit, spaces: edit.spaces ?? "dash" })).rejects.toMatchObject({
+    reason: "invalid",
+    message: expect.stringContaining(field),
+  });
+  expect(await getOrg(ctx, "default")).toEqual(before);
 });

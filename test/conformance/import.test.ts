@@ -2,13 +2,13 @@
 
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import type { Rule } from "../../identity/grant.ts";
 import { ed25519Line } from "../../identity/testing.ts";
 import { listAudit } from "../../server/directory/audit.ts";
 import { listHolds } from "../../server/directory/holds.ts";
 import { type EstateFile, type ImportOptions, importEstate } from "../../server/directory/import.ts";
 import { putRule } from "../../server/directory/rules.ts";
 import { createUser } from "../../server/directory/users.ts";
-import type { Rule } from "../../server/store/clusters.ts";
 import { everything } from "../../server/store/search.ts";
 import { hostileInputs } from "../hostile.ts";
 import { admin, openDirectory, person, scim, type TestDirectory } from "./directory.ts";

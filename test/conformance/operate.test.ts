@@ -117,7 +117,7 @@ test("an estate is tried, refused with every problem, and imported", async () =>
   expect(refused).toMatchObject({ code: 7, err: "" });
   expect(refused.out).not.toContain("\u001b");
   expect(refused.out.split("\n").slice(-2)[0]).toBe("2 problems: nothing is imported.");
-  expect(refused.out).toContain(`${wrong}:3: line "x:y": 2 fields between colons, not 7\n`);
+  expect(refused.out).toContain(`${wrong}:3: line "x": 2 fields between colons, not 7\n`);
   expect(await prints(server, `import --passwd ${passwd} --dry-run`)).toMatch(/Nothing stands against it/);
   expect(await json(server, "user show ada")).toMatchObject({ user: { uid: 200_001 } });
   expect(await prints(server, `import --passwd ${passwd}`)).toMatch(

@@ -5,6 +5,7 @@
 
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { accountsOf } from "../../identity/account-tree.ts";
 import type { Grant } from "../../identity/grant.ts";
 import { keyOf, print, type Resource } from "../../identity/resource.ts";
 import { fingerprint, parseSshKey } from "../../identity/ssh-key.ts";
@@ -17,7 +18,6 @@ import { lockUser, unlockUser } from "../../server/directory/locks.ts";
 import { putRule, removeRule } from "../../server/directory/rules.ts";
 import { removeUser, updateUser } from "../../server/directory/users.ts";
 import { accessOf } from "../../server/projection/access.ts";
-import { accountsOf } from "../../server/projection/account-tree.ts";
 import { projectGroup, projectUser } from "../../server/projection/project.ts";
 import { everything } from "../../server/store/search.ts";
 import { admin, openDirectory, scim, type TestDirectory } from "./directory.ts";

@@ -1,10 +1,9 @@
 /** The tree of Slurm accounts that a cluster's rules make: an account has one place in it, whoever grants it. */
 
-import { fold } from "../../identity/fold.ts";
-import type { Grant } from "../../identity/grant.ts";
-import { quote, refuse } from "../../identity/refusal.ts";
-import type { Account } from "../../identity/resource.ts";
-import type { Rule } from "../store/clusters.ts";
+import { fold } from "./fold.ts";
+import type { Grant, Rule } from "./grant.ts";
+import { quote, refuse } from "./refusal.ts";
+import type { Account } from "./resource.ts";
 
 /** The Slurm accounts that rules name, each with those above it, by name. */
 export function accountsOf(rules: readonly Rule[]): Account[] {
