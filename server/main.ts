@@ -21,9 +21,8 @@ import { Ledger } from "./rollout/ledger.ts";
 import { scim } from "./scim/routes.ts";
 import { routing } from "./scim/unroutable.ts";
 import { openSqlite } from "./store/sqlite.ts";
-import { Frames } from "./stream/frames.ts";
 import { Hub } from "./stream/hub.ts";
-import { listen } from "./stream/node-port.ts";
+import { listen } from "./stream/threads.ts";
 
 /** How often progress is written, in milliseconds. */
 const saveEvery = 250;
@@ -43,23 +42,19 @@ async function main(options: Options): Promise<void> {
   // The database and the keys are this user's alone; ca.pem is given its own mode.
   process.umask(0o077);
   await mkdir(options.data, { recursive: true, mode: 0o700 });
-  await using store = await openSqlite(join(options.data, "rollcall.db"), now);
+  const database = join(options.data, "rollcall.db");
+  await using store = await openSqlite(database, now);
   const ctx: Context = { store, now, newId: randomUUIDv7, newSecret: () => randomBytes(32).toString("base64url") };
   await seed(ctx);
   await ensureAdminToken(ctx, join(options.data, "admin-token"));
   const authority = await openAuthority(options.data, { now });
   const certificate = await authority.issueServer(certificateNames(options));
 
-  await using ledger = new Ledger(ctx);
+  await using ledger = new Ledger(ctx, log);
   await ledger.load();
   using hub = new Hub(store, log);
-  const sync = { store, hub, frames: new Frames(store), ledger, log, now };
-  await using nodes = await listen(ctx, sync, {
-    ...options.nodeListen,
-    authority,
-    certificate,
-    clusterId: async (name) => (await store.read((tx) => tx.clusters.byName(name)))?.id,
-  });
+  const nodePort = { ...options.nodeListen, database, threads: options.streamThreads, authority, certificate };
+  await using nodes = await listen({ ctx, hub, ledger, log }, nodePort);
 
   const app = Fastify({
     http2: true,

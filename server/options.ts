@@ -2,8 +2,11 @@
 
 import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
+import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
 import { quote, refuse } from "../identity/refusal.ts";
+
+const mostThreads = 16;
 
 export interface Address {
   readonly host: string;
@@ -21,18 +24,21 @@ export interface Options {
   readonly names: readonly string[];
   /** SCIM requests per second that one connection may make; 0: any number. */
   readonly scimRate: number;
+  /** Threads that hold the agents' streams. */
+  readonly streamThreads: number;
 }
 
 export const usage = `usage: rollcall-server --data DIR [--listen HOST:PORT] [--node-listen HOST:PORT] [--name NAME]...
-         [--scim-rate N] [--config FILE]
+         [--scim-rate N] [--stream-threads N] [--config FILE]
 
   --data DIR               database, certificate authority and admin token; made at the first start
   --listen HOST:PORT       public port: gRPC for operators, SCIM (default 127.0.0.1:8443; port 0: any free one)
   --node-listen HOST:PORT  port for agents, mutual TLS (default 127.0.0.1:8444)
   --name NAME              a DNS name or address that clients use; stands in the certificate; may be repeated
   --scim-rate N            SCIM requests per second of one connection, over 10 s (default 100; 0: any number)
-  --config FILE            JSON: {"data": ..., "listen": ..., "node_listen": ..., "names": [...], "scim_rate": N};
-                           flags win
+  --stream-threads N       threads that hold the agents' streams, 1 to 16 (default: half of the processors)
+  --config FILE            JSON: {"data": ..., "listen": ..., "node_listen": ..., "names": [...], "scim_rate": N,
+                           "stream_threads": N}; flags win
 `;
 
 const flags = {
@@ -41,6 +47,7 @@ const flags = {
   "node-listen": { type: "string" },
   name: { type: "string", multiple: true },
   "scim-rate": { type: "string" },
+  "stream-threads": { type: "string" },
   config: { type: "string" },
   help: { type: "boolean", short: "h" },
 } as const;
@@ -56,6 +63,7 @@ export function readOptions(argv: readonly string[]): Options | "help" {
     listen: parseAddress("--listen", values.listen ?? file.listen ?? "127.0.0.1:8443"),
     nodeListen: parseAddress("--node-listen", values["node-listen"] ?? file.node_listen ?? "127.0.0.1:8444"),
     names: values.name ?? file.names ?? [],
+    streamThreads: parseThreads(values["stream-threads"] ?? file.stream_threads ?? usualThreads()),
     scimRate: parseRate("--scim-rate", values["scim-rate"] ?? file.scim_rate ?? 100),
   };
 }
@@ -74,6 +82,7 @@ interface Config {
   readonly node_listen?: string;
   readonly names?: readonly string[];
   readonly scim_rate?: number;
+  readonly stream_threads?: number;
 }
 
 function readConfig(path: string): Config {
@@ -88,7 +97,7 @@ function readConfig(path: string): Config {
   }
   for (const [key, value] of Object.entries(config)) {
     const isNames = key === "names" && Array.isArray(value) && value.every((name) => typeof name === "string");
-    const isRate = key === "scim_rate" && typeof value === "number";
+    const isRate = ["scim_rate", "stream_threads"].includes(key) && typeof value === "number";
     if (!isNames && !isRate && !(["data", "listen", "node_listen"].includes(key) && typeof value === "string")) {
       refuse("invalid", `--config ${path}: ${quote(key)} is not an option, or not of the right type`);
     }
@@ -109,6 +118,18 @@ export function parseAddress(flag: string, text: string): Address {
 function parseRate(flag: string, value: string | number): number {
   if (!/^[0-9]{1,6}$/.test(String(value))) refuse("invalid", `${flag} ${quote(value)} is not a whole number`);
   return Number(value);
+}
+
+function parseThreads(value: string | number): number {
+  const threads = /^[0-9]{1,2}$/.test(String(value)) ? Number(value) : 0;
+  if (threads < 1 || threads > mostThreads)
+    refuse("invalid", `--stream-threads ${quote(value)} is not 1 to ${mostThreads}`);
+  return threads;
+}
+
+/** A thread of streams needs a processor; the other half is for the writer, TLS of the public port and the kernel. */
+function usualThreads(): number {
+  return Math.min(mostThreads, Math.max(1, Math.floor(availableParallelism() / 2)));
 }
 
 export function showAddress({ host, port }: Address): string {

@@ -61,6 +61,8 @@ export interface NodeCertificate {
 export interface Authority {
   /** The authority's certificate, PEM: what agents and clients trust. */
   readonly caPem: string;
+  /** The host part of SPIFFE ids. */
+  readonly trustDomain: string;
   /** The server's certificate for DNS names and IP addresses; the one on disk while it fits. @throws Refusal `invalid`. */
   issueServer(names: readonly string[]): Promise<ServerCertificate>;
   /** A node's certificate, a day long if nothing else is said. @throws Refusal `invalid`: the request, or the subject. */
@@ -93,6 +95,7 @@ export async function openAuthority(
   const sign = (wanted: Wanted) => issue({ root, signingKey, now }, wanted);
   return {
     caPem,
+    trustDomain,
     issueServer: (names) => issueServer(dataDir, caPem, names, now, sign),
     async issueNode(subject, requestDer, lifetimeMs = day) {
       const uri = spiffeId(trustDomain, subject);

@@ -3,6 +3,7 @@
  * A lost batch loses nothing: a node says again where it is in its next Hello.
  */
 
+import type { Logger } from "pino";
 import type { Position, Revision } from "../../identity/position.ts";
 import { samePosition } from "../../identity/position.ts";
 import { refuse } from "../../identity/refusal.ts";
@@ -36,19 +37,31 @@ export interface Link {
   resync(): void;
 }
 
+interface Commit {
+  readonly revision: Revision;
+  /** Milliseconds since 1970; undefined: the log does not say. */
+  at: number | undefined | Promise<number | undefined>;
+}
+
 const heardSaveInterval = 60_000;
+
+/** How many nodes' progress one transaction writes. */
+const savedAtOnce = 100;
 
 export class Ledger implements Fleet, AsyncDisposable {
   readonly #ctx: Context;
+  readonly #log: Pick<Logger, "error">;
   readonly #entries = new Map<string, Map<string, Entry>>();
   readonly #listeners = new Set<(cluster: string) => void>();
   readonly #unsaved = new Set<Entry>();
   /** When the revision that nodes ack now was committed, by cluster. */
-  readonly #commits = new Map<string, { readonly revision: Revision; readonly at: Promise<number | undefined> }>();
+  readonly #commits = new Map<string, Commit>();
   #saving: Promise<void> | undefined;
 
-  constructor(ctx: Context) {
+  /** `log` is told what fails behind the caller's back. */
+  constructor(ctx: Context, log: Pick<Logger, "error">) {
     this.#ctx = ctx;
+    this.#log = log;
   }
 
   async load(): Promise<void> {
@@ -92,16 +105,58 @@ export class Ledger implements Fleet, AsyncDisposable {
     this.#unsaved.add(entry);
   }
 
-  /** Writes what is unsaved, in one transaction; called on a timer and before the end. */
-  async save(): Promise<void> {
-    await this.#saving;
-    const batch = [...this.#unsaved];
-    if (batch.length === 0) return;
-    this.#unsaved.clear();
-    this.#saving = this.#ctx.store.write(async (tx) => {
-      for (const { node, progress } of batch) await tx.nodes.putProgress(node.id, progress);
+  /** Takes in a stream whose node said Hello. */
+  greeted(entry: Entry, link: Link, software: string): void {
+    const progress = { software, seenAt: this.#ctx.now() };
+    this.note(entry, { link, deliveredBy: undefined, latency: undefined, progress });
+  }
+
+  /** Notes that a node proved to hold a position: as it said Hello (`by` is undefined), or after it was sent something. */
+  acked(entry: Entry, position: Position, by: "delta" | "snapshot" | undefined): void {
+    // A Hello below what was refused proves only that the node is where it was: the refusal stands.
+    const { refused } = entry.progress;
+    const settles = by !== undefined || !refused || refused.revision <= position.revision;
+    if (settles) entry.refusal = undefined;
+    const isFirst = entry.progress.ackedAt === undefined;
+    const now = this.#ctx.now();
+    this.note(entry, {
+      ...(by === undefined ? {} : { deliveredBy: by }),
+      progress: {
+        acked: position,
+        ...(settles ? { refused: undefined } : {}),
+        ...(by !== undefined || isFirst ? { ackedAt: now } : {}),
+      },
     });
-    await this.#saving;
+    if (by === undefined) return;
+    this.#time(entry, position.revision, now);
+    if (by === "snapshot" && entry.resync) {
+      entry.resync = false;
+      this.#behind(this.#ctx.store.write((tx) => tx.nodes.setResync(entry.node.id, false)));
+    }
+  }
+
+  /** Writes what is unsaved, some at a time, since commands wait meanwhile; called on a timer and before the end. */
+  save(): Promise<void> {
+    this.#saving ??= this.#saveAll().finally(() => {
+      this.#saving = undefined;
+    });
+    return this.#saving;
+  }
+
+  async #saveAll(): Promise<void> {
+    const unsaved = [...this.#unsaved];
+    for (let i = 0; i < unsaved.length; i += savedAtOnce) {
+      const batch = unsaved.slice(i, i + savedAtOnce);
+      for (const entry of batch) this.#unsaved.delete(entry);
+      try {
+        await this.#ctx.store.write(async (tx) => {
+          for (const { node, progress } of batch) await tx.nodes.putProgress(node.id, progress);
+        });
+      } catch (cause) {
+        for (const entry of batch) this.#unsaved.add(entry);
+        throw new Error("write progress", { cause });
+      }
+    }
   }
 
   list(cluster: string): readonly NodeStatus[] {
@@ -135,20 +190,36 @@ export class Ledger implements Fleet, AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#saving;
     await this.save();
   }
 
-  /** Milliseconds from a revision's commit to now. A whole fleet asks for the same one: it is read once. */
-  async latency(cluster: string, revision: Revision): Promise<number | undefined> {
-    let commit = this.#commits.get(cluster);
-    if (commit?.revision !== revision) {
-      const record = this.#ctx.store.read((tx) => tx.log.revision(cluster, revision));
-      commit = { revision, at: record.then((found) => found?.committedAt) };
-      this.#commits.set(cluster, commit);
-      record.catch(() => this.#commits.delete(cluster));
+  /** Notes how long a revision took to a node. A whole fleet acks the same one: its commit is read once. */
+  #time(entry: Entry, revision: Revision, ackedAt: number): void {
+    const { cluster } = entry.node;
+    const known = this.#commits.get(cluster);
+    if (known?.revision === revision && typeof known.at === "number") {
+      entry.latency = Math.max(0, ackedAt - known.at);
+      return;
     }
-    const committedAt = await commit.at;
-    return committedAt === undefined ? undefined : Math.max(0, this.#ctx.now() - committedAt);
+    const commit = known?.revision === revision ? known : this.#readCommit(cluster, revision);
+    this.#behind(
+      Promise.resolve(commit.at).then((at) => {
+        this.note(entry, { latency: at === undefined ? undefined : Math.max(0, ackedAt - at) });
+      }),
+    );
+  }
+
+  #readCommit(cluster: string, revision: Revision): Commit {
+    const record = this.#ctx.store.read((tx) => tx.log.revision(cluster, revision));
+    const commit: Commit = { revision, at: record.then((found) => (commit.at = found?.committedAt)) };
+    this.#commits.set(cluster, commit);
+    record.catch(() => this.#commits.delete(cluster));
+    return commit;
+  }
+
+  #behind(work: Promise<unknown>): void {
+    work.catch((err: unknown) => this.#log.error({ err }, "noting a node's progress failed"));
   }
 
   #cluster(cluster: string): Map<string, Entry> {

@@ -45,6 +45,16 @@ export async function openSqlite(path: string, now: () => number): Promise<Store
   };
 }
 
+/** Only reads a database that another thread or process has open: its own state, and never in a writer's way. */
+export function openReader(path: string): Pick<Store, "read" | "snapshot"> & AsyncDisposable {
+  const reader = open(path, { readonly: true });
+  return {
+    read: groupReads(reader),
+    snapshot: () => openSnapshot(path),
+    [Symbol.asyncDispose]: () => reader.destroy(),
+  };
+}
+
 async function openSnapshot(path: string): Promise<Snapshot> {
   const db = open(path, { readonly: true });
   const transaction = await db.startTransaction().execute();

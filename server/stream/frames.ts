@@ -3,10 +3,12 @@
  * same place. Reads the log; holds the newest few frames.
  */
 
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { cut } from "../../identity/delta.ts";
 import type { Position } from "../../identity/position.ts";
-import type { Role } from "../../identity/scope.ts";
+import { kindOf, parse } from "../../identity/resource.ts";
+import { carries, type Role } from "../../identity/scope.ts";
 import { type SyncResponse, SyncResponseSchema } from "../../proto/gen/rollcall/v1/node_pb.ts";
 import { printDelta, printPosition, printResource } from "../../proto/wire.ts";
 import type { Store } from "../store/store.ts";
@@ -17,23 +19,32 @@ export const largestDelta = 3 * 1024 * 1024;
 /** Resources in one chunk of a snapshot: about 64 KiB. */
 const chunkSize = 500;
 
+/** How many deltas are kept: one for every place that nodes may be at. */
+const mostDeltas = 64;
+
+/** How many snapshots are kept, of some ten megabytes each: one per scope that new nodes come to. */
+const mostSnapshots = 4;
+
 /** A whole snapshot, ready to be sent in order. */
 export interface SnapshotFrames {
   readonly to: Position;
   readonly frames: readonly Buffer[];
 }
 
-export class Frames {
-  readonly #store: Store;
-  readonly #kept = new Map<string, Promise<unknown>>();
+type Delta = Buffer | undefined;
 
-  constructor(store: Store) {
+export class Frames {
+  readonly #store: Pick<Store, "read" | "snapshot">;
+  readonly #deltas = new Kept<Delta>(mostDeltas);
+  readonly #snapshots = new Kept<SnapshotFrames>(mostSnapshots);
+
+  constructor(store: Pick<Store, "read" | "snapshot">) {
     this.#store = store;
   }
 
   /** The delta between two positions of a scope; undefined if it is too large for one message. */
-  delta(cluster: string, role: Role, from: Position, to: Position): Promise<Buffer | undefined> {
-    return this.#once(`${cluster} ${role} ${to.epoch.id} ${from.revision} ${to.revision}`, async () => {
+  delta(cluster: string, role: Role, from: Position, to: Position): Delta | Promise<Delta> {
+    return this.#deltas.once(`${cluster} ${role} ${to.epoch.id} ${from.revision} ${to.revision}`, async () => {
       const changes = await this.#store.read((tx) => tx.log.changes(cluster, role, from.revision, to.revision));
       const frame = encode({ case: "delta", value: printDelta(cut(from, to, changes)) });
       return frame.length <= largestDelta ? frame : undefined;
@@ -41,39 +52,61 @@ export class Frames {
   }
 
   /** Everything that a scope holds now. `head` is where it is believed to be; what is sent may be newer. */
-  snapshot(cluster: string, role: Role, head: Position): Promise<SnapshotFrames> {
-    return this.#once(`${cluster} ${role} ${head.epoch.id} ${head.revision}`, async () => {
-      const { to, resources } = await this.#store.read(async (tx) => {
-        const found = await tx.clusters.get(cluster);
-        if (!found) throw new Error(`cluster ${cluster} is gone`);
-        return { to: found.head[role], resources: await tx.log.snapshot(cluster, role) };
-      });
-      const position = printPosition(to);
-      const frames = [
-        encode({
-          case: "snapshotBegin",
-          value: { $typeName: "rollcall.v1.SnapshotBegin", to: position, resources: BigInt(resources.length) },
-        }),
-      ];
-      for (let i = 0; i < resources.length; i += chunkSize) {
-        const chunk = resources.slice(i, i + chunkSize).map(printResource);
-        frames.push(
-          encode({ case: "snapshotChunk", value: { $typeName: "rollcall.v1.SnapshotChunk", resources: chunk } }),
-        );
-      }
-      frames.push(encode({ case: "snapshotEnd", value: { $typeName: "rollcall.v1.SnapshotEnd", to: position } }));
-      return { to, frames };
-    });
+  snapshot(cluster: string, role: Role, head: Position): SnapshotFrames | Promise<SnapshotFrames> {
+    return this.#snapshots.once(`${cluster} ${role} ${head.epoch.id} ${head.revision}`, () =>
+      this.#readSnapshot(cluster, role),
+    );
   }
 
-  #once<T>(key: string, make: () => Promise<T>): Promise<T> {
-    const kept = this.#kept.get(key);
-    if (kept) return kept as Promise<T>;
+  /** From one state, a piece at a time: between two of them other streams get their turn. */
+  async #readSnapshot(cluster: string, role: Role): Promise<SnapshotFrames> {
+    await using state = await this.#store.snapshot();
+    const found = await state.read((tx) => tx.clusters.get(cluster));
+    if (!found) throw new Error(`cluster ${cluster} is gone`);
+    const to = found.head[role];
+    const position = printPosition(to);
+    const chunks: Buffer[] = [];
+    let resources = 0;
+    for (let after = ""; ; ) {
+      const read = await state.read((tx) => tx.log.resourcesAfter(cluster, after, chunkSize));
+      const carried = read.filter(([key]) => carries(role, kindOf(key))).map(([, line]) => printResource(parse(line)));
+      resources += carried.length;
+      if (carried.length > 0) {
+        const value = { $typeName: "rollcall.v1.SnapshotChunk", resources: carried } as const;
+        chunks.push(encode({ case: "snapshotChunk", value }));
+      }
+      if (read.length < chunkSize) break;
+      after = read.at(-1)?.[0] ?? "";
+      await nextTurn();
+    }
+    const begin = { $typeName: "rollcall.v1.SnapshotBegin", to: position, resources: BigInt(resources) } as const;
+    const end = { $typeName: "rollcall.v1.SnapshotEnd", to: position } as const;
+    return {
+      to,
+      frames: [encode({ case: "snapshotBegin", value: begin }), ...chunks, encode({ case: "snapshotEnd", value: end })],
+    };
+  }
+}
+
+/** The newest few of what is made once for many. What is made already is given at once. */
+class Kept<T> {
+  readonly #most: number;
+  readonly #kept = new Map<string, T | Promise<T>>();
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  once(key: string, make: () => Promise<T>): T | Promise<T> {
+    if (this.#kept.has(key)) return this.#kept.get(key) as T | Promise<T>;
     const made = make();
     this.#kept.set(key, made);
-    made.catch(() => this.#kept.delete(key));
+    made.then(
+      (done) => this.#kept.has(key) && this.#kept.set(key, done),
+      () => this.#kept.delete(key),
+    );
     for (const oldest of this.#kept.keys()) {
-      if (this.#kept.size <= 32) break;
+      if (this.#kept.size <= this.#most) break;
       this.#kept.delete(oldest);
     }
     return made;

@@ -48,6 +48,11 @@ export class Hub implements Disposable {
     return heads[role];
   }
 
+  /** The head of a scope, as it was last seen; undefined before it ever was. */
+  known(cluster: string, role: Role): Position | undefined {
+    return this.#heads.get(cluster)?.[role];
+  }
+
   follow(follower: Follower): Disposable {
     const followers = this.#followers.get(follower.cluster) ?? new Set();
     this.#followers.set(follower.cluster, followers.add(follower));
@@ -93,6 +98,7 @@ export class Hub implements Disposable {
   }
 }
 
-function movesOn(before: Position | undefined, now: Position): boolean {
+/** Whether a position is a later one of its log than another, or of another log. */
+export function movesOn(before: Position | undefined, now: Position): boolean {
   return !before || !sameEpoch(before.epoch, now.epoch) || now.revision > before.revision;
 }

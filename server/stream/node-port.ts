@@ -6,7 +6,9 @@
  * into, and lets certificates be optional, which grpc-js's own credentials do not.
  */
 
-import type { AddressInfo, Socket } from "node:net";
+import { constants } from "node:crypto";
+import type { AddressInfo, Server, Socket } from "node:net";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { createServer, type TLSSocket } from "node:tls";
 import { create } from "@bufbuild/protobuf";
 import * as grpc from "@grpc/grpc-js";
@@ -23,29 +25,25 @@ import {
 } from "../../proto/gen/rollcall/v1/node_pb.ts";
 import { grpcDefinition } from "../../proto/grpc.ts";
 import { printMillis } from "../../proto/wire.ts";
-import type { Authority, NodeIdentity } from "../authority/authority.ts";
-import type { Context } from "../directory/context.ts";
-import { enrol, renew } from "../directory/nodes.ts";
-import type { Entry, Ledger } from "../rollout/ledger.ts";
+import { identityIn, type NodeIdentity } from "../authority/identity.ts";
+import type { StreamId, StreamsStart } from "./control.ts";
 import { encode } from "./frames.ts";
-import { type SyncCall, type SyncContext, serve } from "./sync.ts";
+import { type OpenStream, type SyncCall, type SyncContext, serve } from "./sync.ts";
 
-export interface NodePort extends AsyncDisposable {
+export interface NodePort {
   readonly port: number;
+  /** The descriptor that other threads may listen on too. */
+  readonly fd: number;
+  stream(id: StreamId): OpenStream | undefined;
   /** Tells every agent to come back later, then ends. */
   drain(): Promise<void>;
+  end(): Promise<void>;
   /** Serves this certificate to new connections. */
-  setCertificate(pair: { key: string; cert: string }): void;
+  setCertificate(pair: { readonly key: string; readonly cert: string }): void;
 }
 
-export interface NodePortOptions {
-  readonly host: string;
-  readonly port: number;
-  readonly authority: Authority;
-  readonly certificate: { key: string; cert: string };
-  /** The id of a cluster, by its name. */
-  readonly clusterId: (name: string) => Promise<string | undefined>;
-}
+/** Streams ticked in one go before other work gets a turn. */
+const slice = 500;
 
 /** The largest message that an agent may send: an ack with its lists of isolated resources is the largest there is. */
 const largestMessage = 256 * 1024;
@@ -58,10 +56,12 @@ const grpcStatus = {
   exhausted: grpc.status.RESOURCE_EXHAUSTED,
 } as const satisfies Record<Reason, grpc.status>;
 
-export async function listen(ctx: Context, sync: SyncContext, options: NodePortOptions): Promise<NodePort> {
-  const { authority, host, port } = options;
-  const { log, ledger } = sync;
-  const streams = new Set<SyncCall>();
+export async function listen(sync: SyncContext, start: StreamsStart): Promise<NodePort> {
+  const { caPem, host, port, fd, trustDomain } = start;
+  const { log, desk } = sync;
+  const calls = new Set<SyncCall>();
+  const streams = new Map<StreamId, OpenStream>();
+  let lastId = 0;
   const server = new grpc.Server({
     "grpc.keepalive_time_ms": 5_000,
     "grpc.keepalive_timeout_ms": 3_000,
@@ -70,34 +70,38 @@ export async function listen(ctx: Context, sync: SyncContext, options: NodePortO
     "grpc.enable_channelz": 0,
   });
   server.addService(grpcDefinition(NodeService), {
-    enroll: unary<EnrollRequest, EnrollResponse>(log, (call) => enrollNode(ctx, ledger, authority, call, log)),
+    enroll: unary<EnrollRequest, EnrollResponse>(log, async (call) => {
+      const { joinToken, node: name, certificateRequest: request } = call.request;
+      const certificateChain = await desk.ask("enrol", { joinToken, name, request, peer: call.getPeer() });
+      return create(EnrollResponseSchema, { certificateChain });
+    }),
     renew: unary<RenewRequest, RenewResponse>(log, async (call) => {
-      const { entry, identity } = await who(call, options, ledger);
-      const { node, issued } = await renew(ctx, entry.node, identity.serial, (subject) =>
-        authority.issueNode(subject, call.request.certificateRequest),
-      );
-      ledger.enrolled(node, true);
-      log.info({ node: node.name }, "node renewed its certificate");
-      return create(RenewResponseSchema, { certificateChain: issued.chainPem });
+      const ask = { identity: who(call, trustDomain), request: call.request.certificateRequest };
+      return create(RenewResponseSchema, { certificateChain: await desk.ask("renew", ask) });
     }),
     sync: (call: SyncCall) => {
-      streams.add(call);
+      const id = ++lastId;
+      calls.add(call);
       call.on("error", () => {});
-      const done = (): boolean => streams.delete(call);
-      who(call, options, ledger)
-        .then(({ entry, identity }) => serve(sync, call, entry, identity.notAfter))
+      Promise.resolve()
+        .then(() => serve(sync, call, id, who(call, trustDomain), (stream) => streams.set(id, stream)))
         .catch((err: unknown) => call.emit("error", toStatus(err, log)))
-        .finally(done);
+        .finally(() => {
+          calls.delete(call);
+          streams.delete(id);
+        });
     },
   });
   const injector = server.createConnectionInjector(grpc.ServerCredentials.createInsecure());
   const tls = createServer({
-    ...options.certificate,
-    ca: authority.caPem,
+    ...start.certificate,
+    ca: caPem,
     requestCert: true,
     rejectUnauthorized: false,
     minVersion: "TLSv1.3",
     ALPNProtocols: ["h2"],
+    // A ticket per connection costs more than the handshakes that it saves: agents stay connected.
+    secureOptions: constants.SSL_OP_NO_TICKET,
   });
   const sockets = new Set<Socket>();
   tls.on("connection", (socket: Socket) => {
@@ -118,9 +122,18 @@ export async function listen(ctx: Context, sync: SyncContext, options: NodePortO
   });
   await new Promise<void>((resolve, reject) => {
     tls.once("error", reject);
-    tls.listen({ host, port, backlog: 4096 }, resolve);
+    tls.listen(fd === undefined ? { host, port, backlog: 4096 } : { fd }, resolve);
   });
+  let isTicking = false;
+  const ticking = setInterval(() => {
+    if (isTicking) return;
+    isTicking = true;
+    void tickAll(streams).finally(() => {
+      isTicking = false;
+    });
+  }, 1000);
   const end = async (): Promise<void> => {
+    clearInterval(ticking);
     const closed = new Promise<void>((resolve) => tls.close(() => resolve()));
     injector.destroy();
     server.forceShutdown();
@@ -128,8 +141,10 @@ export async function listen(ctx: Context, sync: SyncContext, options: NodePortO
     await closed;
   };
   return {
-    port: (tls.address() as AddressInfo).port,
-    setCertificate: (pair) => tls.setSecureContext({ ...pair, ca: authority.caPem, minVersion: "TLSv1.3" }),
+    port: fd === undefined ? (tls.address() as AddressInfo).port : port,
+    fd: descriptorOf(tls),
+    stream: (id) => streams.get(id),
+    setCertificate: ({ key, cert }) => tls.setSecureContext({ key, cert, ca: caPem, minVersion: "TLSv1.3" }),
     async drain() {
       const goAway = encode({
         case: "goAway",
@@ -139,7 +154,7 @@ export async function listen(ctx: Context, sync: SyncContext, options: NodePortO
           reason: "the server is stopping",
         },
       });
-      for (const call of streams) {
+      for (const call of calls) {
         call.write(goAway);
         call.end();
       }
@@ -147,50 +162,33 @@ export async function listen(ctx: Context, sync: SyncContext, options: NodePortO
       await new Promise((resolve) => setTimeout(resolve, 50));
       await end();
     },
-    [Symbol.asyncDispose]: end,
+    end,
   };
+}
+
+async function tickAll(streams: ReadonlyMap<StreamId, OpenStream>): Promise<void> {
+  let count = 0;
+  for (const stream of streams.values()) {
+    stream.tick();
+    if (++count % slice === 0) await nextTurn();
+  }
+}
+
+/** Node says it of no server; what it listens on has it. */
+function descriptorOf(server: Server): number {
+  const { _handle: handle } = server as unknown as { readonly _handle?: { readonly fd?: number } };
+  return handle?.fd ?? -1;
 }
 
 function hasCertificate(socket: TLSSocket): boolean {
   return Object.keys(socket.getPeerCertificate()).length > 0;
 }
 
-/** Who is calling: from the certificate alone, and only while it is the node's newest or the one before. */
-async function who(
-  call: { getAuthContext(): { sslPeerCertificate?: { raw: Buffer } } },
-  options: NodePortOptions,
-  ledger: Ledger,
-): Promise<{ entry: Entry; identity: NodeIdentity }> {
+/** Who is calling, from the certificate alone. Whether it is one that the node may use now, the writing thread knows. */
+function who(call: { getAuthContext(): { sslPeerCertificate?: { raw: Buffer } } }, trustDomain: string): NodeIdentity {
   const raw = call.getAuthContext().sslPeerCertificate?.raw;
-  const identity = raw && options.authority.identityOf(raw);
-  if (!identity) refuse("forbidden", "a client certificate of this control plane is needed");
-  const cluster = await options.clusterId(identity.cluster);
-  const entry = cluster === undefined ? undefined : ledger.entry(cluster, identity.node);
-  const current = entry && [entry.node.serial, entry.node.serialBefore].includes(identity.serial);
-  if (!entry || !current || entry.node.banned || entry.node.role !== identity.role) {
-    refuse(
-      "forbidden",
-      `the certificate of ${identity.node} is banned or was replaced; enrol again with a new join token`,
-    );
-  }
-  return { entry, identity };
-}
-
-async function enrollNode(
-  ctx: Context,
-  ledger: Ledger,
-  authority: Authority,
-  call: grpc.ServerUnaryCall<EnrollRequest, EnrollResponse>,
-  log: Logger,
-): Promise<EnrollResponse> {
-  const { joinToken, certificateRequest, node: name } = call.request;
-  const isConnected = (cluster: string, node: string): boolean => ledger.entry(cluster, node)?.link !== undefined;
-  const { node, issued } = await enrol(ctx, joinToken, name, isConnected, (subject) =>
-    authority.issueNode(subject, certificateRequest),
-  );
-  ledger.enrolled(node, false);
-  log.info({ node: node.name, role: node.role, peer: call.getPeer() }, "node enrolled");
-  return create(EnrollResponseSchema, { certificateChain: issued.chainPem });
+  const identity = raw && identityIn(trustDomain, raw);
+  return identity ?? refuse("forbidden", "a client certificate of this control plane is needed");
 }
 
 function unary<I, O>(

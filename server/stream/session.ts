@@ -95,7 +95,7 @@ export function step(before: Session, event: Event): Turn {
     case "head":
       return moved(before, event);
     case "reading":
-      return [reading(before, event.to), []];
+      return [reading(before, event), []];
     case "too-large":
       return pump({ ...before, sent: undefined, needsSnapshot: true }, event.now);
     case "ack":
@@ -154,10 +154,10 @@ function moved(before: Session, { head, now }: Event & { kind: "head" }): Turn {
 }
 
 /** A snapshot holds what the log held when it was read, which may be newer than the head that was known. */
-function reading(session: Session, to: Position): Session {
+function reading(session: Session, { to, now }: Event & { kind: "reading" }): Session {
   if (session.sent?.kind !== "snapshot") return session;
   const newer = sameEpoch(to.epoch, session.head.epoch) && to.revision > session.head.revision;
-  return { ...session, head: newer ? to : session.head, sent: { ...session.sent, to } };
+  return { ...session, head: newer ? to : session.head, sent: { ...session.sent, to, at: now } };
 }
 
 /** Sends what the node lacks, if nothing is in flight and the node did not refuse just that. */
@@ -232,7 +232,8 @@ function heartbeat(session: Session, position: Position): Turn {
 
 function tick(session: Session, now: number): Turn {
   const { sent, heardAt } = session;
-  if (sent && now - sent.at > ackDeadline[sent.kind]) {
+  // A snapshot that waits for its turn is nothing that the node could ack.
+  if (sent?.to && now - sent.at > ackDeadline[sent.kind]) {
     return [session, [{ kind: "end", reason: `no ack within ${ackDeadline[sent.kind] / 1000} s` }]];
   }
   if (now - heardAt > 3 * heartbeatInterval) return [session, [{ kind: "end", reason: "silent for three heartbeats" }]];

@@ -3,10 +3,11 @@
  * its own beyond the session.
  */
 
+import { setTimeout as sleep } from "node:timers/promises";
 import type { ServerDuplexStream } from "@grpc/grpc-js";
 import { status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
-import type { Position } from "../../identity/position.ts";
+import { type Position, samePosition } from "../../identity/position.ts";
 import { Refusal, refuse } from "../../identity/refusal.ts";
 import {
   type Ack,
@@ -18,22 +19,30 @@ import {
 } from "../../proto/gen/rollcall/v1/node_pb.ts";
 import type { Frame } from "../../proto/grpc.ts";
 import { parsePosition, printMillis } from "../../proto/wire.ts";
-import type { Entry, Ledger, Link } from "../rollout/ledger.ts";
-import type { Store } from "../store/store.ts";
+import type { NodeIdentity } from "../authority/authority.ts";
+import type { Reader } from "../store/store.ts";
+import type { Admission, StreamId } from "./control.ts";
+import type { Desk } from "./desk.ts";
 import { encode, type Frames } from "./frames.ts";
-import type { Hub } from "./hub.ts";
+import type { Heads } from "./heads.ts";
 import { type Effect, type Event, heartbeatInterval, type Mode, open, type Session, step } from "./session.ts";
+import type { Turns } from "./turns.ts";
 
 export type SyncCall = ServerDuplexStream<SyncRequest, Frame<SyncResponse>>;
 
 export interface SyncContext {
-  readonly store: Store;
-  readonly hub: Hub;
+  readonly reader: Reader;
+  readonly desk: Desk;
+  readonly heads: Heads;
   readonly frames: Frames;
-  readonly ledger: Ledger;
+  /** Who may be sent a snapshot now. */
+  readonly turns: Turns;
   readonly log: Logger;
   readonly now: () => number;
 }
+
+/** A stream that takes longer than this for one piece of a snapshot does not keep others waiting, in milliseconds. */
+const patience = 5_000;
 
 /** The protocol revision that this server speaks. */
 export const protocol = 1;
@@ -45,55 +54,66 @@ const modes: Record<Mode, Welcome_Mode> = {
   wait: Welcome_Mode.WAIT,
 };
 
-/** Serves a node's stream until either side ends it. `until` is when its certificate ends, and with it the stream. */
-export async function serve(ctx: SyncContext, call: SyncCall, entry: Entry, until: number): Promise<void> {
-  const { cluster, role, name } = entry.node;
+/** An open stream, as the thread sees it that holds it. */
+export interface OpenStream {
+  /** Ends it; the node may come back, if its certificate is still good. */
+  end(reason: string): void;
+  /** Sends a snapshot. */
+  resync(): void;
+  /** Called each second. */
+  tick(): void;
+}
+
+/**
+ * Lets a node in and serves its stream until either side ends it, or its certificate does.
+ * @throws Refusal `forbidden`: the certificate is not one that the node may use now.
+ */
+export async function serve(
+  ctx: SyncContext,
+  call: SyncCall,
+  id: StreamId,
+  identity: NodeIdentity,
+  opened: (stream: OpenStream) => void,
+): Promise<void> {
+  const admission = await ctx.desk.ask("admit", { identity, stream: id });
+  const { cluster, role, name } = admission.node;
   const log = ctx.log.child({ node: name, role });
-  const head = await ctx.hub.head(cluster, role);
-  if (call.cancelled || call.destroyed) return;
-  // Of two streams of one identity the newest wins: the older one is usually a connection that died unseen.
-  entry.link?.end("another stream of this node took its place");
-  const stream = new Stream(ctx, call, entry, log, open(head, ctx.now()));
+  const stream = new Stream(ctx, call, id, admission, identity.notAfter, log);
+  if (call.cancelled || call.destroyed) return stream.closed();
+  opened(stream);
   log.info({ peer: call.getPeer() }, "node connected");
-  const following = ctx.hub.follow({ cluster, role, moved: (position) => stream.moved(position) });
-  const ticking = setInterval(() => {
-    if (ctx.now() >= until) stream.end("the client certificate has expired");
-    else stream.on({ kind: "tick", now: ctx.now() });
-  }, 1000);
+  const following = ctx.heads.follow(cluster, role, admission.head, stream);
   await new Promise<void>((resolve) => {
     call.on("data", (message: SyncRequest) => stream.hear(message));
     call.on("end", () => stream.end("the node ended the stream"));
     for (const event of ["cancelled", "close", "error"]) call.on(event, () => resolve());
   });
-  clearInterval(ticking);
   following[Symbol.dispose]();
   stream.closed();
 }
 
-class Stream implements Link {
+class Stream implements OpenStream {
   readonly #ctx: SyncContext;
   readonly #call: SyncCall;
-  readonly #entry: Entry;
+  readonly #id: StreamId;
+  readonly #admission: Admission;
+  /** When its certificate ends, and with it the stream. */
+  readonly #until: number;
   readonly #log: Logger;
   #session: Session;
   #greeted = false;
   #instance = "";
+  #isDegraded = true;
   #ended = false;
 
-  constructor(ctx: SyncContext, call: SyncCall, entry: Entry, log: Logger, session: Session) {
+  constructor(ctx: SyncContext, call: SyncCall, id: StreamId, admission: Admission, until: number, log: Logger) {
     this.#ctx = ctx;
     this.#call = call;
-    this.#entry = entry;
+    this.#id = id;
+    this.#admission = admission;
+    this.#until = until;
     this.#log = log;
-    this.#session = session;
-  }
-
-  get ahead(): boolean {
-    return this.#session.ahead !== undefined;
-  }
-
-  get head(): Position {
-    return this.#session.head;
+    this.#session = open(admission.head, ctx.now());
   }
 
   moved(head: Position): void {
@@ -105,6 +125,12 @@ class Stream implements Link {
     if (this.#greeted) this.on({ kind: "resync", now: this.#ctx.now() });
   }
 
+  tick(): void {
+    const now = this.#ctx.now();
+    if (now >= this.#until) this.end("the client certificate has expired");
+    else this.on({ kind: "tick", now });
+  }
+
   end(reason: string): void {
     if (this.#ended) return;
     this.#ended = true;
@@ -114,14 +140,14 @@ class Stream implements Link {
 
   closed(): void {
     this.#ended = true;
-    if (this.#entry.link === this) this.#ctx.ledger.note(this.#entry, { link: undefined, progress: {} });
+    this.#ctx.desk.note(this.#id, { kind: "closed" });
     this.#log.info("node disconnected");
   }
 
   /** What the node says; anything that cannot be read ends the stream. */
   hear(message: SyncRequest): void {
     if (this.#ended) return;
-    this.#ctx.ledger.heard(this.#entry);
+    this.#ctx.desk.heard(this.#id);
     try {
       this.#parse(message);
     } catch (err) {
@@ -170,29 +196,22 @@ class Stream implements Link {
   }
 
   async #welcome(hello: Hello, position: Position): Promise<void> {
-    const { cluster, role } = this.#entry.node;
-    const record = await this.#ctx.store.read((tx) => tx.log.revision(cluster, position.revision));
+    const { cluster, role } = this.#admission.node;
+    const record = await this.#ctx.reader.read((tx) => tx.log.revision(cluster, position.revision));
     const there = record?.heads[role];
     const known = there?.epoch.id === position.epoch.id && there.digest === position.digest;
-    const head = await this.#ctx.hub.head(cluster, role);
     if (this.#ended) return;
+    const head = this.#ctx.heads.head(cluster, role) ?? this.#session.head;
     this.#session = { ...this.#session, head };
     this.#instance = hello.instanceId;
-    const { refusal, resync } = this.#entry;
-    this.#ctx.ledger.note(this.#entry, {
-      link: this,
-      deliveredBy: undefined,
-      latency: undefined,
-      progress: { software: clean(hello.software), seenAt: this.#ctx.now() },
-    });
-    this.on({
-      kind: "hello",
-      position,
-      known,
-      refused: refusal?.instance === hello.instanceId ? refusal.position : undefined,
-      resync,
-      now: this.#ctx.now(),
-    });
+    const { refusal, resync } = this.#admission;
+    const refused = refusal?.instance === hello.instanceId ? refusal.position : undefined;
+    const event = { kind: "hello", position, known, refused, resync, now: this.#ctx.now() } as const;
+    const [session, effects] = step(this.#session, event);
+    this.#session = session;
+    const ahead = session.ahead !== undefined;
+    this.#ctx.desk.note(this.#id, { kind: "greeted", software: clean(hello.software), ahead });
+    for (const effect of effects) this.#carryOut(effect);
   }
 
   #ack(ack: Ack, now: number): void {
@@ -203,20 +222,25 @@ class Stream implements Link {
         sink: clean(sink),
         isolated: isolated.slice(0, 100).map(({ key, reason }) => ({ key: clean(key), reason: clean(reason) })),
       }));
-    this.#ctx.ledger.note(this.#entry, { progress: { degraded } });
-    this.on({ kind: "ack", position: parsePosition(ack.position), now });
+    // Nearly always there is nothing to tell; what an earlier stream told is taken back once.
+    if (degraded.length > 0 || this.#isDegraded) this.#ctx.desk.note(this.#id, { kind: "degraded", degraded });
+    this.#isDegraded = degraded.length > 0;
+    const position = parsePosition(ack.position);
+    const to = this.#session.sent?.to;
+    // One object for the whole fleet: it crosses to the other thread once.
+    this.on({ kind: "ack", position: to && samePosition(to, position) ? to : position, now });
   }
 
   #nack(nack: Nack, now: number): void {
     const { sink, reason, refusedRevision: revision, retrying, diverged } = nack;
     const position = this.#session.sent?.to;
-    if (position) this.#entry.refusal = { instance: this.#instance, position };
+    const refusal = position && { instance: this.#instance, position };
     const refused = { revision, sink: clean(sink), reason: clean(reason), at: now, retrying };
     this.#log.warn(
       { revision: String(revision), sink: refused.sink, reason: refused.reason, diverged },
       "node refused",
     );
-    this.#ctx.ledger.note(this.#entry, { progress: { refused } });
+    this.#ctx.desk.note(this.#id, { kind: "refused", refused, refusal });
     this.on({ kind: "nack", at: parsePosition(nack.at), revision, diverged, now });
   }
 
@@ -230,18 +254,18 @@ class Stream implements Link {
               $typeName: "rollcall.v1.Welcome",
               mode: modes[effect.mode],
               protocol,
-              node: this.#entry.node.name,
+              node: this.#admission.node.name,
               heartbeatInterval: printMillis(heartbeatInterval),
             },
           }),
         );
         return;
       case "send-delta":
-        return this.#inBackground("sending a delta", () => this.#sendDelta(effect.from, effect.to));
+        return this.#sendDelta(effect.from, effect.to);
       case "send-snapshot":
         return this.#inBackground("sending a snapshot", () => this.#sendSnapshot());
       case "acked":
-        return this.#inBackground("noting an ack", () => this.#acked(effect.position, effect.by));
+        return this.#ctx.desk.note(this.#id, { kind: "acked", position: effect.position, by: effect.by });
       case "refused":
         return;
       case "alarm":
@@ -252,45 +276,37 @@ class Stream implements Link {
     }
   }
 
-  async #sendDelta(from: Position, to: Position): Promise<void> {
-    const { cluster, role } = this.#entry.node;
-    const frame = await this.#ctx.frames.delta(cluster, role, from, to);
-    if (frame) this.#send(frame);
-    else this.on({ kind: "too-large", now: this.#ctx.now() });
+  #sendDelta(from: Position, to: Position): void {
+    const { cluster, role } = this.#admission.node;
+    const frame = this.#ctx.frames.delta(cluster, role, from, to);
+    // Nearly always another stream has asked for the same one before, and it is there.
+    if (Buffer.isBuffer(frame)) this.#send(frame);
+    else {
+      this.#inBackground("sending a delta", async () => {
+        const made = await frame;
+        if (made) this.#send(made);
+        else this.on({ kind: "too-large", now: this.#ctx.now() });
+      });
+    }
   }
 
   async #sendSnapshot(): Promise<void> {
-    const { cluster, role } = this.#entry.node;
+    const { cluster, role } = this.#admission.node;
+    using turn = await this.#ctx.turns.take();
+    if (this.#ended) return;
     const { to, frames } = await this.#ctx.frames.snapshot(cluster, role, this.#session.head);
     this.on({ kind: "reading", to, now: this.#ctx.now() });
     for (const frame of frames) {
       if (this.#ended) return;
-      if (!this.#send(frame)) await drained(this.#call);
-    }
-  }
-
-  async #acked(position: Position, by: "delta" | "snapshot" | undefined): Promise<void> {
-    const { ledger, now, store } = this.#ctx;
-    const entry = this.#entry;
-    // A Hello below what was refused proves only that the node is where it was: the refusal stands.
-    const { refused } = entry.progress;
-    const settles = by !== undefined || !refused || refused.revision <= position.revision;
-    if (settles) entry.refusal = undefined;
-    const isFirst = entry.progress.ackedAt === undefined;
-    ledger.note(entry, {
-      ...(by === undefined ? {} : { deliveredBy: by }),
-      progress: {
-        acked: position,
-        ...(settles ? { refused: undefined } : {}),
-        ...(by !== undefined || isFirst ? { ackedAt: now() } : {}),
-      },
-    });
-    if (by === undefined) return;
-    const latency = await ledger.latency(entry.node.cluster, position.revision);
-    ledger.note(entry, { latency });
-    if (by === "snapshot" && entry.resync) {
-      entry.resync = false;
-      await store.write((tx) => tx.nodes.setResync(entry.node.id, false));
+      if (this.#send(frame)) continue;
+      const isSlow = new AbortController();
+      const wait = sleep(patience, undefined, { signal: isSlow.signal }).then(
+        () => turn[Symbol.dispose](),
+        () => undefined,
+      );
+      await drained(this.#call);
+      isSlow.abort();
+      await wait;
     }
   }
 

@@ -33,7 +33,9 @@ export async function rolloutLatency(
 async function measure(agents: number): Promise<{ p50: number; p99: number }> {
   await using plane = await ControlPlane.start();
   const tokens = await Promise.all(Array.from({ length: agents }, () => plane.joinToken("login")));
-  const fleet = fork(new URL("fleet.ts", import.meta.url), [plane.urls.nodes, plane.caFile], { stdio: "inherit" });
+  const fleet = fork(new URL("fleet/full-agents.ts", import.meta.url), [plane.urls.nodes, plane.caFile], {
+    stdio: "inherit",
+  });
   try {
     fleet.send(tokens);
     await once(fleet, "message");

@@ -12,6 +12,7 @@ import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import SqliteDatabase from "better-sqlite3";
+import { pino } from "pino";
 import { expect, test } from "vitest";
 import { refuse } from "../../identity/refusal.ts";
 import { fingerprint, parseSshKey } from "../../identity/ssh-key.ts";
@@ -127,7 +128,7 @@ const issue = async () => ({ chainPem: "", serial: "0a", notAfter: 1_800_000_000
 
 test("every method of the API leaves the entries that it should, and no other", async () => {
   let ledger: Ledger | undefined;
-  await using server = await operatorServer((ctx) => (ledger = new Ledger(ctx)));
+  await using server = await operatorServer((ctx) => (ledger = new Ledger(ctx, pino({ level: "silent" }))));
   const { ctx } = server;
   const org = await orgId(ctx, "default");
   const calls = await methods(server);

@@ -25,18 +25,21 @@ export interface ScimAnswer {
 export class ControlPlane implements AsyncDisposable {
   readonly data: string;
   readonly #owned: boolean;
+  readonly #flags: readonly string[];
   #process: Started | undefined;
   #urls: Urls | undefined;
   #scim: { token: string; base: string } | undefined;
 
-  private constructor(data: string, owned: boolean) {
+  private constructor(data: string, owned: boolean, flags: readonly string[]) {
     this.data = data;
     this.#owned = owned;
+    this.#flags = flags;
   }
 
-  /** Starts one on a folder of its own, or on a given one, which is then kept. */
-  static async start(data?: string): Promise<ControlPlane> {
-    const plane = new ControlPlane(data ?? (await mkdtemp(join(tmpdir(), "rollcall-server-"))), data === undefined);
+  /** Starts one on a folder of its own, or on a given one, which is then kept; with more flags, if they are given. */
+  static async start(data?: string, flags: readonly string[] = []): Promise<ControlPlane> {
+    const folder = data ?? (await mkdtemp(join(tmpdir(), "rollcall-server-")));
+    const plane = new ControlPlane(folder, data === undefined, flags);
     await plane.up();
     return plane;
   }
@@ -61,7 +64,7 @@ export class ControlPlane implements AsyncDisposable {
       ? [new URL(this.#urls.public).host, this.#urls.nodes]
       : ["127.0.0.1:0", "127.0.0.1:0"];
     // Tests ask faster than any identity provider may.
-    const flags = ["--listen", listen, "--node-listen", nodeListen, "--scim-rate", "0"];
+    const flags = ["--listen", listen, "--node-listen", nodeListen, "--scim-rate", "0", ...this.#flags];
     this.#process = startBin("rollcall-server", ["--data", this.data, ...flags]);
     await this.#process.says(/^ready$/m);
     const [, address = ""] = await this.#process.says(/^public +(\S+)$/m);

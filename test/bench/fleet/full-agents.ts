@@ -6,14 +6,14 @@ import { tmpdir } from "node:os";
 import { join as path } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pino } from "pino";
-import { start } from "../../agent/apply.ts";
-import type { Clock } from "../../agent/clock.ts";
-import { realDisk } from "../../agent/disk.ts";
-import { follow } from "../../agent/follow.ts";
-import { join } from "../../agent/membership.ts";
-import { Replica } from "../../agent/replica.ts";
-import { nssSink } from "../../agent/sinks/nss/sink.ts";
-import { sshSink } from "../../agent/sinks/ssh.ts";
+import { start } from "../../../agent/apply.ts";
+import type { Clock } from "../../../agent/clock.ts";
+import { realDisk } from "../../../agent/disk.ts";
+import { follow } from "../../../agent/follow.ts";
+import { join } from "../../../agent/membership.ts";
+import { Replica } from "../../../agent/replica.ts";
+import { nssSink } from "../../../agent/sinks/nss/sink.ts";
+import { sshSink } from "../../../agent/sinks/ssh.ts";
 
 const [address = "", caFile = ""] = process.argv.slice(2);
 const clock: Clock = {

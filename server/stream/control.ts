@@ -1,0 +1,96 @@
+/**
+ * What the threads that hold streams and the thread that writes say to one another. Only data crosses: a stream's thread
+ * reads the log by itself, and asks here for whatever is written or is known of the fleet.
+ */
+
+import type { Position } from "../../identity/position.ts";
+import type { Reason } from "../../identity/refusal.ts";
+import type { Role } from "../../identity/scope.ts";
+import type { NodeIdentity } from "../authority/authority.ts";
+import type { Degraded, Enrolment, Refused } from "../store/nodes.ts";
+
+/** A stream, by a number of its thread's. */
+export type StreamId = number;
+
+/** What an open stream starts from. */
+export interface Admission {
+  readonly node: Enrolment;
+  /** Where the node should be, when it was let in. */
+  readonly head: Position;
+  /** What some run of the agent refused, so that a reconnect of the same one is not sent it again. */
+  readonly refusal: { readonly instance: string; readonly position: Position } | undefined;
+  /** An operator asked for a snapshot. */
+  readonly resync: boolean;
+}
+
+/** Questions, each with what it is answered by. */
+export interface Questions {
+  /** The certificate chain, PEM. */
+  enrol: {
+    readonly ask: {
+      readonly joinToken: string;
+      readonly name: string;
+      readonly request: Uint8Array;
+      readonly peer: string;
+    };
+    readonly answer: string;
+  };
+  /** The certificate chain, PEM. */
+  renew: { readonly ask: { readonly identity: NodeIdentity; readonly request: Uint8Array }; readonly answer: string };
+  /** The newest stream of a node wins: an older one is ended. */
+  admit: { readonly ask: { readonly identity: NodeIdentity; readonly stream: StreamId }; readonly answer: Admission };
+}
+
+export type Question = keyof Questions;
+
+/** What is known of a node from its stream. */
+export type Note =
+  | { readonly kind: "greeted"; readonly software: string; readonly ahead: boolean }
+  | { readonly kind: "acked"; readonly position: Position; readonly by: "delta" | "snapshot" | undefined }
+  | { readonly kind: "degraded"; readonly degraded: readonly Degraded[] }
+  | {
+      readonly kind: "refused";
+      readonly refused: Refused;
+      readonly refusal: Admission["refusal"];
+    }
+  | { readonly kind: "closed" };
+
+/** From a thread with streams. */
+export type FromStreams =
+  | { readonly kind: "listening"; readonly port: number; readonly fd: number }
+  | { readonly kind: "ask"; readonly id: number; readonly question: Question; readonly ask: unknown }
+  /** In the order in which they were noted. */
+  | { readonly kind: "notes"; readonly notes: readonly (readonly [StreamId, Note])[] }
+  /** Who said anything lately. */
+  | { readonly kind: "heard"; readonly streams: readonly StreamId[] }
+  | { readonly kind: "drained" };
+
+/** To a thread with streams. */
+export type ToStreams =
+  | { readonly kind: "answer"; readonly id: number; readonly answer: unknown }
+  | { readonly kind: "refusal"; readonly id: number; readonly reason: Reason; readonly message: string }
+  /** It went wrong here, and was logged here. */
+  | { readonly kind: "failure"; readonly id: number }
+  | { readonly kind: "head"; readonly cluster: string; readonly role: Role; readonly head: Position }
+  | { readonly kind: "end"; readonly stream: StreamId; readonly reason: string }
+  | { readonly kind: "resync"; readonly stream: StreamId }
+  | { readonly kind: "certificate"; readonly key: string; readonly cert: string }
+  /** Tell every agent to come back later, then end. */
+  | { readonly kind: "drain" }
+  /** End at once. */
+  | { readonly kind: "stop" };
+
+/** What a thread with streams is started with. */
+export interface StreamsStart {
+  /** The database file. */
+  readonly database: string;
+  readonly host: string;
+  readonly port: number;
+  /** The descriptor of a socket that another thread listens on already. */
+  readonly fd: number | undefined;
+  readonly certificate: { readonly key: string; readonly cert: string };
+  readonly caPem: string;
+  readonly trustDomain: string;
+  /** How many snapshots it may be sending at once. */
+  readonly snapshots: number;
+}

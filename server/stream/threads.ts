@@ -1,0 +1,297 @@
+/**
+ * The writing thread's end of the node port: starts the threads that hold the streams, answers what they ask, keeps the
+ * ledger by their notes, and tells them when a head moves. The store's writer, which blocks its thread, never stands
+ * between an agent and its acknowledgement.
+ */
+
+import { Worker } from "node:worker_threads";
+import type { Logger } from "pino";
+import { Refusal, refuse } from "../../identity/refusal.ts";
+import { roles } from "../../identity/scope.ts";
+import type { Authority, NodeIdentity } from "../authority/authority.ts";
+import type { Context } from "../directory/context.ts";
+import { enrol, renew } from "../directory/nodes.ts";
+import type { Entry, Ledger, Link } from "../rollout/ledger.ts";
+import type {
+  Admission,
+  FromStreams,
+  Note,
+  Question,
+  Questions,
+  StreamId,
+  StreamsStart,
+  ToStreams,
+} from "./control.ts";
+import type { Hub } from "./hub.ts";
+
+export interface NodePortOptions {
+  readonly host: string;
+  readonly port: number;
+  /** The database file, which every thread reads by itself. */
+  readonly database: string;
+  readonly threads: number;
+  readonly authority: Authority;
+  readonly certificate: { readonly key: string; readonly cert: string };
+}
+
+export interface NodeThreads extends AsyncDisposable {
+  readonly port: number;
+  /** Tells every agent to come back later, then ends. */
+  drain(): Promise<void>;
+  /** Serves this certificate to new connections. */
+  setCertificate(pair: { readonly key: string; readonly cert: string }): void;
+}
+
+export interface ThreadsContext {
+  readonly ctx: Context;
+  readonly hub: Hub;
+  readonly ledger: Ledger;
+  readonly log: Logger;
+}
+
+/** So many snapshots are sent at once, by all threads together. */
+const snapshotsAtOnce = 8;
+
+/** Listens for agents. Resolves once every thread does. */
+export async function listen(shared: ThreadsContext, options: NodePortOptions): Promise<NodeThreads> {
+  const { authority, certificate, database, host, port, threads } = options;
+  const claims = new WeakMap<Entry, Line>();
+  const start: StreamsStart = {
+    database,
+    host,
+    port,
+    fd: undefined,
+    certificate: { key: certificate.key, cert: certificate.cert },
+    caPem: authority.caPem,
+    trustDomain: authority.trustDomain,
+    snapshots: Math.max(1, Math.floor(snapshotsAtOnce / threads)),
+  };
+  const first = new Thread(shared, authority, claims, start);
+  const bound = await first.listening;
+  const others = Array.from(
+    { length: threads - 1 },
+    () => new Thread(shared, authority, claims, { ...start, port: bound.port, fd: bound.fd }),
+  );
+  // Whoever listens on another's descriptor must let go of it first.
+  const all = [...others, first];
+  await Promise.all(others.map(({ listening }) => listening));
+  const finish = async (how: "drain" | "stop"): Promise<void> => {
+    await Promise.all(all.map((thread) => thread.finish(how)));
+  };
+  return {
+    port: bound.port,
+    setCertificate: ({ key, cert }) => all.forEach((thread) => thread.say({ kind: "certificate", key, cert })),
+    drain: () => finish("drain"),
+    [Symbol.asyncDispose]: () => finish("stop"),
+  };
+}
+
+/** A thread with streams, as the writing thread sees it. */
+class Thread {
+  readonly listening: Promise<{ port: number; fd: number }>;
+  readonly #shared: ThreadsContext;
+  readonly #authority: Authority;
+  readonly #claims: WeakMap<Entry, Line>;
+  readonly #worker: Worker;
+  readonly #ended: Promise<void>;
+  readonly #lines = new Map<StreamId, Line>();
+  readonly #following = new Map<string, Disposable[]>();
+  #isFinishing = false;
+
+  constructor(shared: ThreadsContext, authority: Authority, claims: WeakMap<Entry, Line>, start: StreamsStart) {
+    this.#shared = shared;
+    this.#authority = authority;
+    this.#claims = claims;
+    this.#worker = new Worker(new URL("./worker.ts", import.meta.url), { workerData: start });
+    this.#ended = new Promise((resolve) => this.#worker.once("exit", () => resolve()));
+    this.listening = new Promise((resolve, reject) => {
+      this.#worker.on("message", (message: FromStreams) => {
+        if (message.kind === "listening") resolve(message);
+        else this.#hear(message);
+      });
+      this.#worker.on("error", (err) => {
+        reject(err);
+        // Agents of a thread that is gone would wait for a server that looks well: a restart takes seconds.
+        if (!this.#isFinishing) this.#fail(err);
+      });
+    });
+    this.listening.catch(() => undefined);
+  }
+
+  say(message: ToStreams): void {
+    this.#worker.postMessage(message);
+  }
+
+  async finish(how: "drain" | "stop"): Promise<void> {
+    this.#isFinishing = true;
+    this.say({ kind: how });
+    await this.#ended;
+    for (const following of this.#following.values()) for (const each of following) each[Symbol.dispose]();
+    for (const line of this.#lines.values()) this.#close(line);
+  }
+
+  #fail(err: unknown): void {
+    this.#shared.log.fatal({ err }, "a thread with streams failed");
+    process.exitCode = 1;
+    process.kill(process.pid, "SIGTERM");
+  }
+
+  #hear(message: FromStreams): void {
+    switch (message.kind) {
+      case "ask":
+        this.#answer(message.id, message.question, message.ask);
+        return;
+      case "notes":
+        for (const [stream, note] of message.notes) this.#note(stream, note);
+        return;
+      case "heard":
+        for (const stream of message.streams) {
+          const line = this.#lines.get(stream);
+          if (line) this.#shared.ledger.heard(line.entry);
+        }
+        return;
+      case "listening":
+      case "drained":
+        return;
+    }
+  }
+
+  #answer(id: number, question: Question, ask: unknown): void {
+    const { log } = this.#shared;
+    this.#ask(question, ask).then(
+      (answer) => this.say({ kind: "answer", id, answer }),
+      (err: unknown) => {
+        if (err instanceof Refusal) return this.say({ kind: "refusal", id, reason: err.reason, message: err.message });
+        log.error({ err, question }, "answering a thread with streams failed");
+        this.say({ kind: "failure", id });
+      },
+    );
+  }
+
+  async #ask(question: Question, ask: unknown): Promise<Questions[Question]["answer"]> {
+    switch (question) {
+      case "enrol":
+        return this.#enrol(ask as Questions["enrol"]["ask"]);
+      case "renew":
+        return this.#renew(ask as Questions["renew"]["ask"]);
+      case "admit":
+        return this.#admit(ask as Questions["admit"]["ask"]);
+    }
+  }
+
+  async #enrol({ joinToken, name, request, peer }: Questions["enrol"]["ask"]): Promise<string> {
+    const { ctx, ledger, log } = this.#shared;
+    const isConnected = (cluster: string, node: string): boolean => ledger.entry(cluster, node)?.link !== undefined;
+    const { node, issued } = await enrol(ctx, joinToken, name, isConnected, (subject) =>
+      this.#authority.issueNode(subject, request),
+    );
+    ledger.enrolled(node, false);
+    log.info({ node: node.name, role: node.role, peer }, "node enrolled");
+    return issued.chainPem;
+  }
+
+  async #renew({ identity, request }: Questions["renew"]["ask"]): Promise<string> {
+    const { ctx, ledger, log } = this.#shared;
+    const entry = await this.#entry(identity);
+    const { node, issued } = await renew(ctx, entry.node, identity.serial, (subject) =>
+      this.#authority.issueNode(subject, request),
+    );
+    ledger.enrolled(node, true);
+    log.info({ node: node.name }, "node renewed its certificate");
+    return issued.chainPem;
+  }
+
+  async #admit({ identity, stream }: Questions["admit"]["ask"]): Promise<Admission> {
+    const { hub } = this.#shared;
+    const entry = await this.#entry(identity);
+    const { cluster, role } = entry.node;
+    const head = await hub.head(cluster, role);
+    this.#follow(cluster);
+    const line = new Line(this, stream, entry, () => hub.known(cluster, role) ?? head);
+    // Of two streams of one identity the newest wins: the older one is usually a connection that died unseen.
+    this.#claims.get(entry)?.end("another stream of this node took its place");
+    this.#claims.set(entry, line);
+    this.#lines.set(stream, line);
+    return { node: entry.node, head, refusal: entry.refusal, resync: entry.resync };
+  }
+
+  /** Whose certificate it is, if it is the node's newest or the one before. @throws Refusal `forbidden`. */
+  async #entry({ cluster: clusterName, node, role, serial }: NodeIdentity): Promise<Entry> {
+    const { ctx, ledger } = this.#shared;
+    const cluster = (await ctx.store.read((tx) => tx.clusters.byName(clusterName)))?.id;
+    const entry = cluster === undefined ? undefined : ledger.entry(cluster, node);
+    const isCurrent = entry && [entry.node.serial, entry.node.serialBefore].includes(serial);
+    if (!entry || !isCurrent || entry.node.banned || entry.node.role !== role) {
+      const reason = `the certificate of ${node} is banned or was replaced; enrol again with a new join token`;
+      return refuse("forbidden", reason);
+    }
+    return entry;
+  }
+
+  #follow(cluster: string): void {
+    if (this.#following.has(cluster)) return;
+    const following = roles.map((role) =>
+      this.#shared.hub.follow({ cluster, role, moved: (head) => this.say({ kind: "head", cluster, role, head }) }),
+    );
+    this.#following.set(cluster, following);
+  }
+
+  /** What a stream says of its node. An older stream's last words say nothing about the newest. */
+  #note(stream: StreamId, note: Note): void {
+    const line = this.#lines.get(stream);
+    if (!line) return;
+    const { ledger } = this.#shared;
+    const { entry } = line;
+    if (note.kind === "closed") return this.#close(line);
+    if (this.#claims.get(entry) !== line) return;
+    switch (note.kind) {
+      case "greeted":
+        line.ahead = note.ahead;
+        ledger.greeted(entry, line, note.software);
+        return;
+      case "acked":
+        ledger.acked(entry, note.position, note.by);
+        return;
+      case "degraded":
+        ledger.note(entry, { progress: { degraded: note.degraded } });
+        return;
+      case "refused":
+        ledger.note(entry, { refusal: note.refusal, progress: { refused: note.refused } });
+        return;
+    }
+  }
+
+  #close(line: Line): void {
+    this.#lines.delete(line.stream);
+    if (this.#claims.get(line.entry) === line) this.#claims.delete(line.entry);
+    if (line.entry.link === line) this.#shared.ledger.note(line.entry, { link: undefined, progress: {} });
+  }
+}
+
+/** A stream of some thread. */
+class Line implements Link {
+  ahead = false;
+  readonly stream: StreamId;
+  readonly entry: Entry;
+  readonly #thread: Thread;
+  readonly #head: () => Link["head"];
+
+  constructor(thread: Thread, stream: StreamId, entry: Entry, head: () => Link["head"]) {
+    this.#thread = thread;
+    this.stream = stream;
+    this.entry = entry;
+    this.#head = head;
+  }
+
+  get head(): Link["head"] {
+    return this.#head();
+  }
+
+  end(reason: string): void {
+    this.#thread.say({ kind: "end", stream: this.stream, reason });
+  }
+
+  resync(): void {
+    this.#thread.say({ kind: "resync", stream: this.stream });
+  }
+}

@@ -1,0 +1,58 @@
+/** A thread that holds streams: its own port, its own reader of the log; whatever is written is asked for at the desk. */
+
+import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { pino } from "pino";
+import { openReader } from "../store/sqlite.ts";
+import type { StreamsStart, ToStreams } from "./control.ts";
+import { Desk } from "./desk.ts";
+import { Frames } from "./frames.ts";
+import { Heads } from "./heads.ts";
+import { listen, type NodePort } from "./node-port.ts";
+import { Turns } from "./turns.ts";
+
+async function main(port: MessagePort, start: StreamsStart): Promise<void> {
+  const log = pino({ base: null }, pino.destination({ fd: 2, sync: true }));
+  await using reader = openReader(start.database);
+  using desk = new Desk(port);
+  const heads = new Heads();
+  const frames = new Frames(reader);
+  const turns = new Turns(start.snapshots);
+  const nodes = await listen({ reader, desk, heads, frames, turns, log, now: Date.now }, start);
+  desk.say({ kind: "listening", port: nodes.port, fd: nodes.fd });
+  await new Promise<void>((ended) => {
+    port.on("message", (message: ToStreams) => {
+      if (message.kind === "drain") void nodes.drain().then(ended);
+      else if (message.kind === "stop") void nodes.end().then(ended);
+      else hear(message, nodes, desk, heads);
+    });
+  });
+}
+
+function hear(
+  message: Exclude<ToStreams, { kind: "drain" | "stop" }>,
+  nodes: NodePort,
+  desk: Desk,
+  heads: Heads,
+): void {
+  switch (message.kind) {
+    case "answer":
+    case "refusal":
+    case "failure":
+      return desk.answered(message);
+    case "head":
+      return heads.move(message.cluster, message.role, message.head);
+    case "end":
+      return nodes.stream(message.stream)?.end(message.reason);
+    case "resync":
+      return nodes.stream(message.stream)?.resync();
+    case "certificate":
+      return nodes.setCertificate(message);
+  }
+}
+
+if (parentPort) {
+  const port = parentPort;
+  await main(port, workerData as StreamsStart);
+  port.postMessage({ kind: "drained" });
+  port.close();
+}

@@ -1,0 +1,386 @@
+/**
+ * `npm run bench:fleet -- --nodes N [--threads N] [--users N] [--json]`: a whole fleet on one server. Ratios are against bare
+ * TLS sockets that are sent the same bytes by a server of their own, to the same load processes, in the same run.
+ *
+ * Agents are light ones (light-agent.ts): the real protocol and mutual TLS, one connection each, nothing applied; all have
+ * one key, each its own certificate. They share the machine with the server: the floor does as well.
+ */
+
+import { type ChildProcess, fork } from "node:child_process";
+import { randomBytes, randomUUIDv7 } from "node:crypto";
+import { once } from "node:events";
+import { mkdir, mkdtempDisposable, readdir, readFile, writeFile } from "node:fs/promises";
+import { Agent, request } from "node:https";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { parseArgs } from "node:util";
+import { newRequest } from "../../../agent/credentials.ts";
+import { realDisk } from "../../../agent/disk.ts";
+import { foldersIn, prepareFolders } from "../../../agent/folders.ts";
+import { RolloutService } from "../../../proto/gen/rollcall/v1/rollout_pb.ts";
+import { openAuthority } from "../../../server/authority/authority.ts";
+import { seed } from "../../../server/directory/clusters.ts";
+import type { Context } from "../../../server/directory/context.ts";
+import { enrol } from "../../../server/directory/nodes.ts";
+import { createJoinToken, createScimToken } from "../../../server/directory/tokens.ts";
+import { openSqlite } from "../../../server/store/sqlite.ts";
+import { ControlPlane } from "../../processes/control-plane.ts";
+import type { Target } from "./light-agent.ts";
+import type { Order, Report } from "./load.ts";
+
+const { values: options } = parseArgs({
+  options: {
+    nodes: { type: "string", default: "1000" },
+    threads: { type: "string", default: "2" },
+    users: { type: "string", default: "200" },
+    bulk: { type: "string", default: "10000" },
+    rounds: { type: "string", default: "7" },
+    json: { type: "boolean", default: false },
+  },
+});
+const nodes = Number(options.nodes);
+const rounds = Number(options.rounds);
+const processes = 2;
+const admin = { kind: "admin" } as const;
+const now = (): number => performance.timeOrigin + performance.now();
+const say = (text: string): void => {
+  process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${text}\n`);
+};
+
+await using folder = await mkdtempDisposable(join(tmpdir(), "rollcall-fleet-"));
+const data = join(folder.path, "server");
+const stalls = join(folder.path, "stalls");
+await mkdir(stalls);
+await mkdir(data, { mode: 0o700 });
+
+say(`enrolling ${nodes} nodes`);
+const { credentials, scimToken } = await enrolAll();
+const load = await Promise.all(credentials.map(startLoad));
+// The first bytes of a delta of one user's change: its size is what the floor sends, and an ack's is what it is answered.
+const deltaBytes = 350;
+const ackBytes = 130;
+
+say("the floor: bare TLS");
+const floor = await measureFloor();
+
+process.env["NODE_OPTIONS"] = `--import=${new URL("probe.mjs", import.meta.url).pathname}`;
+process.env["ROLLCALL_BENCH_STALLS"] = stalls;
+await using plane = await ControlPlane.start(data, ["--stream-threads", options.threads]);
+delete process.env["NODE_OPTIONS"];
+const scimAgent = new Agent({ ca: await readFile(plane.caFile), keepAlive: true, maxSockets: 32 });
+const rollouts = await plane.client(RolloutService);
+
+say(`${options.users} users`);
+const people: string[] = [];
+for (let n = 0; n < Number(options.users); n++) people.push(await createUser(n));
+await scim("POST", "/Groups", { displayName: "slurm-users", members: people.map((value) => ({ value })) });
+
+const rssBefore = await rss();
+say("all connect");
+const connecting = now();
+await Promise.all(load.map((one) => order(one, { kind: "connect", target: nodeTarget() }, "connected")));
+await acks(await head());
+const connectMs = now() - connecting;
+await sleep(3000);
+const rssPerAgentKb = ((await rss()) - rssBefore) / nodes;
+
+say("one change, acknowledged by all");
+const change = await repeated(rounds, async (round) => {
+  const at = now();
+  await scim("PATCH", `/Users/${people[0]}`, replace("displayName", `Round ${round}`));
+  return (await acks(await head())).map((time) => time - at);
+});
+
+say("200 writes a second");
+const calmFrom = Date.now();
+const writes = await writesAtRate(200, 10_000);
+const calmStall = await longestStall(calmFrom);
+
+say(`a revocation while ${options.bulk} users are loaded`);
+const bulkFrom = Date.now();
+const revoke = await whileLoading(Number(options.bulk), () =>
+  repeated(4, async (round) => {
+    await sleep(1500);
+    const at = now();
+    await scim("PATCH", `/Users/${people[round + 1]}`, replace("active", false));
+    return (await acks(await head())).map((time) => time - at);
+  }),
+);
+const stall = Math.max(calmStall, await longestStall(bulkFrom));
+const rssLoaded = await rss();
+
+say("the server is killed, and all come back");
+const snapshotsBefore = (await counts()).snapshots;
+await plane.down("SIGKILL");
+await sleep(1000);
+const back = now();
+process.env["NODE_OPTIONS"] = `--import=${new URL("probe.mjs", import.meta.url).pathname}`;
+await plane.up();
+delete process.env["NODE_OPTIONS"];
+while ((await counts()).live < nodes) await sleep(100);
+const reconnectMs = now() - back;
+const after = await counts();
+
+const result = {
+  nodes,
+  threads: Number(options.threads),
+  ack_p50_ms: median(change.map((times) => quantile(times, 0.5))),
+  ack_p99_ms: median(change.map((times) => quantile(times, 0.99))),
+  floor_p50_ms: median(floor.rounds.map((times) => quantile(times, 0.5))),
+  floor_p99_ms: median(floor.rounds.map((times) => quantile(times, 0.99))),
+  ratio_p99: 0,
+  revoke_p99_ms: median(revoke.result.map((times) => quantile(times, 0.99))),
+  bulk_users_per_second: revoke.perSecond,
+  rss_per_agent_kb: rssPerAgentKb,
+  rss_loaded_mb: rssLoaded / 1024,
+  max_stall_ms: stall,
+  write_p50_ms: quantile(writes, 0.5),
+  write_p99_ms: quantile(writes, 0.99),
+  connect_ms: connectMs,
+  floor_connect_ms: floor.connectMs,
+  reconnect_ms: reconnectMs,
+  ratio_reconnect: reconnectMs / floor.connectMs,
+  snapshots_on_reconnect: after.snapshots - snapshotsBefore,
+  closed: after.closed,
+};
+result.ratio_p99 = result.ack_p99_ms / result.floor_p99_ms;
+if (options.json) process.stdout.write(`${JSON.stringify(result)}\n`);
+else {
+  for (const [what, figure] of Object.entries(result)) {
+    const shown = typeof figure === "number" ? String(Math.round(figure * 100) / 100) : JSON.stringify(figure);
+    process.stdout.write(`${what.padEnd(26)}${shown}\n`);
+  }
+}
+for (const one of load) one.kill();
+scimAgent.destroy();
+
+async function enrolAll(): Promise<{ credentials: string[]; scimToken: string }> {
+  await using store = await openSqlite(join(data, "rollcall.db"), Date.now);
+  const newSecret = (): string => randomBytes(32).toString("base64url");
+  const ctx: Context = { store, now: Date.now, newId: randomUUIDv7, newSecret };
+  await seed(ctx);
+  const authority = await openAuthority(data, { now: Date.now });
+  const folders = foldersIn(join(folder.path, "agent"));
+  await realDisk.folder(join(folder.path, "agent"), 0o755);
+  await prepareFolders(realDisk, folders);
+  const csr = await newRequest(realDisk, folders);
+  const key = await readFile(join(folders.private, "key.pem"), "utf8");
+  const chains: string[] = [];
+  for (let from = 0; from < nodes; from += 50) {
+    const some = Array.from({ length: Math.min(50, nodes - from) }, async (_, i) => {
+      const { secret } = await createJoinToken(ctx, admin, "default", "login", 600_000);
+      const issue = (subject: Parameters<typeof authority.issueNode>[0]) => authority.issueNode(subject, csr);
+      const { issued } = await enrol(ctx, secret, `n${from + i}`, () => false, issue);
+      return issued.chainPem;
+    });
+    chains.push(...(await Promise.all(some)));
+  }
+  const files = await Promise.all(
+    Array.from({ length: processes }, async (_, n) => {
+      const path = join(folder.path, `load-${n}.json`);
+      const own = chains.filter((_chain, i) => i % processes === n);
+      await writeFile(path, JSON.stringify({ ca: authority.caPem, key, chains: own }));
+      return path;
+    }),
+  );
+  const { key: serverKey, cert } = await authority.issueServer(["localhost", "127.0.0.1"]);
+  await writeFile(join(folder.path, "floor.json"), JSON.stringify({ ca: authority.caPem, key: serverKey, cert }));
+  const { secret } = await createScimToken(ctx, admin, "default", "bench");
+  return { credentials: files, scimToken: secret };
+}
+
+async function startLoad(path: string): Promise<ChildProcess> {
+  const child = fork(new URL("load.ts", import.meta.url), [path], { stdio: "inherit" });
+  await once(child, "message");
+  return child;
+}
+
+/** Gives an order, and resolves with the report that answers it. */
+async function order<K extends Report["kind"]>(
+  child: ChildProcess,
+  what: Order,
+  answer: K,
+): Promise<Report & { readonly kind: K }> {
+  return new Promise((resolve) => {
+    const hear = (report: Report): void => {
+      if (report.kind !== answer) return;
+      child.off("message", hear);
+      resolve(report as Report & { readonly kind: K });
+    };
+    child.on("message", hear);
+    child.send(what);
+  });
+}
+
+async function measureFloor(): Promise<{ connectMs: number; rounds: number[][] }> {
+  const arguments_ = [join(folder.path, "floor.json"), String(deltaBytes)];
+  const server = fork(new URL("floor-server.ts", import.meta.url), arguments_, { stdio: "inherit" });
+  const [{ port }] = (await once(server, "message")) as [{ port: number }];
+  const target = { host: "127.0.0.1", port };
+  const from = now();
+  const floorOrder: Order = { kind: "floor", target, message: deltaBytes, answer: ackBytes };
+  await Promise.all(load.map((one) => order(one, floorOrder, "connected")));
+  const connectMs = now() - from;
+  await sleep(2000);
+  const measured = await repeated(rounds, async () => {
+    const times = Promise.all(load.map((one) => order(one, { kind: "floor times" }, "times")));
+    await sleep(200);
+    server.send("go");
+    const [{ at }] = (await once(server, "message")) as [{ at: number }];
+    return (await times).flatMap((report) => report.times.map((time) => time - at));
+  });
+  await Promise.all(load.map((one) => order(one, { kind: "leave floor" }, "ready")));
+  server.kill();
+  await once(server, "exit");
+  return { connectMs, rounds: measured };
+}
+
+/** The times at which every agent acknowledged a revision or a newer one. */
+async function acks(revision: number): Promise<number[]> {
+  const reports = await Promise.all(load.map((one) => order(one, { kind: "times", revision }, "times")));
+  return reports.flatMap(({ times }) => times);
+}
+
+async function counts() {
+  const reports = await Promise.all(load.map((one) => order(one, { kind: "counts" }, "counts")));
+  const closed: Record<string, number> = {};
+  for (const report of reports) {
+    for (const [why, count] of Object.entries(report.closed)) closed[why] = (closed[why] ?? 0) + count;
+  }
+  return {
+    live: reports.reduce((sum, { live }) => sum + live, 0),
+    snapshots: reports.reduce((sum, { snapshots }) => sum + snapshots, 0),
+    closed,
+  };
+}
+
+async function head(): Promise<number> {
+  const { rollout } = await rollouts.getRollout({});
+  return Number(rollout?.head ?? 0n);
+}
+
+function nodeTarget(): Target {
+  const [host = "", port = "0"] = plane.urls.nodes.split(":");
+  return { host, port: Number(port) };
+}
+
+async function createUser(n: number): Promise<string> {
+  const { id } = await scim("POST", "/Users", { userName: `person${n}@example.org`, displayName: `Person ${n}` });
+  return String(id);
+}
+
+function replace(path: string, value: unknown) {
+  const schemas = ["urn:ietf:params:scim:api:messages:2.0:PatchOp"];
+  return { schemas, Operations: [{ op: "replace", path, value }] };
+}
+
+async function scim(method: string, path: string, body: unknown): Promise<Record<string, unknown>> {
+  const text = JSON.stringify(body);
+  const headers = {
+    authorization: `Bearer ${scimToken}`,
+    "content-type": "application/scim+json",
+    "content-length": Buffer.byteLength(text),
+  };
+  const url = `${plane.urls.public}/scim/default/v2${path}`;
+  return new Promise((resolve, reject) => {
+    const call = request(url, { method, agent: scimAgent, headers }, (response) => {
+      const pieces: Buffer[] = [];
+      response.on("data", (piece: Buffer) => pieces.push(piece));
+      response.on("end", () => {
+        const answer = JSON.parse(Buffer.concat(pieces).toString()) as Record<string, unknown>;
+        if ((response.statusCode ?? 500) < 300) resolve(answer);
+        else reject(new Error(`${method} ${path}: ${response.statusCode} ${JSON.stringify(answer)}`));
+      });
+    });
+    call.on("error", reject);
+    call.end(text);
+  });
+}
+
+/** Milliseconds that each of some writes took, sent at a rate whether the ones before are answered or not. */
+async function writesAtRate(perSecond: number, ms: number): Promise<number[]> {
+  const took: Promise<number>[] = [];
+  const from = now();
+  for (let n = 0; n < (perSecond * ms) / 1000; n++) {
+    const due = from + (n * 1000) / perSecond;
+    const wait = due - now();
+    if (wait > 0) await sleep(wait);
+    const at = now();
+    const who = people[10 + (n % 100)];
+    took.push(scim("PATCH", `/Users/${who}`, replace("displayName", `Write ${n}`)).then(() => now() - at));
+  }
+  return Promise.all(took);
+}
+
+/** Loads users as fast as eight clients can while something else is done; stops once that is over. */
+async function whileLoading<T>(most: number, work: () => Promise<T>): Promise<{ result: T; perSecond: number }> {
+  let isOver = false;
+  let made = 0;
+  const from = now();
+  const loading = Array.from({ length: 8 }, async () => {
+    while (!isOver && made < most) {
+      const n = made++;
+      const id = await createUser(100_000 + n);
+      // Into the cluster, so that every node is told of it.
+      if (n % 10 === 0) await scim("PATCH", `/Groups/${await group()}`, addMember(id));
+    }
+  });
+  const result = await work();
+  isOver = true;
+  await Promise.all(loading);
+  return { result, perSecond: made / ((now() - from) / 1000) };
+}
+
+let groupId: Promise<string> | undefined;
+function group(): Promise<string> {
+  groupId ??= (async () => {
+    const made = await scim("POST", "/Groups/.search", {
+      schemas: ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"],
+      filter: 'displayName eq "slurm-users"',
+      attributes: ["id"],
+    });
+    const [found] = made["Resources"] as { id: string }[];
+    return found?.id ?? "";
+  })();
+  return groupId;
+}
+
+function addMember(value: string) {
+  const schemas = ["urn:ietf:params:scim:api:messages:2.0:PatchOp"];
+  return { schemas, Operations: [{ op: "add", path: "members", value: [{ value }] }] };
+}
+
+async function repeated<T>(times: number, work: (round: number) => Promise<T>): Promise<T[]> {
+  const results: T[] = [];
+  for (let round = 0; round < times; round++) {
+    results.push(await work(round));
+    await sleep(500);
+  }
+  return results;
+}
+
+/** KiB. */
+async function rss(): Promise<number> {
+  const status = await readFile(`/proc/${plane.process.process.pid}/status`, "utf8");
+  return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1] ?? 0);
+}
+
+/** The longest stall of any thread of the server since a time, milliseconds. */
+async function longestStall(since: number): Promise<number> {
+  let longest = 0;
+  for (const name of await readdir(stalls)) {
+    const quarter = Number(name.split("-")[1]);
+    if (quarter * 250 >= since) longest = Math.max(longest, Number(await readFile(join(stalls, name), "utf8")));
+  }
+  return longest;
+}
+
+function quantile(times: readonly number[], q: number): number {
+  const sorted = [...times].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.ceil(q * sorted.length) - 1)] ?? Number.NaN;
+}
+
+function median(figures: readonly number[]): number {
+  return quantile(figures, 0.5);
+}

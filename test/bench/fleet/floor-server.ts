@@ -1,0 +1,27 @@
+/** The floor: a bare TLS server with client certificates, which sends the same bytes to every socket, and hears the answers. */
+
+import { readFileSync } from "node:fs";
+import type { AddressInfo } from "node:net";
+import { createServer, type TLSSocket } from "node:tls";
+
+const [certificate = "", size = "0"] = process.argv.slice(2);
+const { ca, key, cert } = JSON.parse(readFileSync(certificate, "utf8")) as { ca: string; key: string; cert: string };
+const message = Buffer.alloc(Number(size), 1);
+const sockets = new Set<TLSSocket>();
+
+const server = createServer({ ca, key, cert, requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.3" });
+server.on("secureConnection", (socket) => {
+  socket.setNoDelay(true);
+  socket.on("error", () => {});
+  socket.on("data", () => {});
+  socket.on("close", () => sockets.delete(socket));
+  sockets.add(socket);
+  socket.write(Buffer.from([1]));
+});
+server.listen({ host: "127.0.0.1", port: 0, backlog: 4096 }, () => {
+  process.send?.({ port: (server.address() as AddressInfo).port });
+});
+process.on("message", () => {
+  process.send?.({ at: performance.timeOrigin + performance.now() });
+  for (const socket of sockets) socket.write(message);
+});
