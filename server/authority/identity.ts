@@ -3,8 +3,7 @@
  * name of the certificate. Read strictly: whatever is not exactly that shape is nobody.
  */
 
-import "reflect-metadata";
-import { SubjectAlternativeNameExtension, X509Certificate } from "@peculiar/x509";
+import { X509Certificate } from "node:crypto";
 import { type Role, roles } from "../../identity/scope.ts";
 
 /** What a node is to the control plane. */
@@ -24,7 +23,6 @@ export interface NodeIdentity extends NodeSubject {
 
 const label = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?";
 const path = new RegExp(`^/cluster/(${label})/role/(${roles.join("|")})/node/(${label})$`);
-const subjectAlternativeName = "2.5.29.17";
 
 export function spiffeId(domain: string, { cluster, role, node }: NodeSubject): string {
   return `spiffe://${domain}/cluster/${cluster}/role/${role}/node/${node}`;
@@ -40,16 +38,17 @@ export function parseSpiffeId(domain: string, uri: string): NodeSubject | undefi
 /** Reads a peer's certificate, DER. That our authority signed it and that it has not ended, TLS has checked. */
 export function identityIn(domain: string, der: Uint8Array): NodeIdentity | undefined {
   try {
-    const certificate = new X509Certificate(new Uint8Array(der));
-    const names = certificate.extensions
-      .filter(({ type }) => type === subjectAlternativeName)
-      .flatMap(({ rawData }) => new SubjectAlternativeNameExtension(rawData).names.items);
-    const [name] = names;
-    if (names.length !== 1 || name?.type !== "url") return undefined;
-    const subject = parseSpiffeId(domain, name.value);
-    return subject && { ...subject, serial: certificate.serialNumber, notAfter: certificate.notAfter.getTime() };
+    return identityOf(domain, new X509Certificate(der));
   } catch {
     // Bytes that are no certificate are nobody's.
     return undefined;
   }
+}
+
+/** As {@link identityIn}. OpenSSL prints names as `TYPE:value, TYPE:value`; no label can hold what stands between two. */
+export function identityOf(domain: string, certificate: X509Certificate): NodeIdentity | undefined {
+  const [, uri] = /^URI:([^,"]+)$/.exec(certificate.subjectAltName ?? "") ?? [];
+  const subject = uri === undefined ? undefined : parseSpiffeId(domain, uri);
+  const serial = certificate.serialNumber.toLowerCase();
+  return subject && { ...subject, serial, notAfter: certificate.validToDate.getTime() };
 }

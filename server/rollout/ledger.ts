@@ -135,27 +135,28 @@ export class Ledger implements Fleet, AsyncDisposable {
     }
   }
 
-  /** Writes what is unsaved, some at a time, since commands wait meanwhile; called on a timer and before the end. */
+  /**
+   * Writes what some nodes are known to hold, those first that waited longest; called on a timer. However many nodes there
+   * are and however often they ack, commands wait for no more than these.
+   */
   save(): Promise<void> {
-    this.#saving ??= this.#saveAll().finally(() => {
+    this.#saving ??= this.#saveSome().finally(() => {
       this.#saving = undefined;
     });
     return this.#saving;
   }
 
-  async #saveAll(): Promise<void> {
-    const unsaved = [...this.#unsaved];
-    for (let i = 0; i < unsaved.length; i += savedAtOnce) {
-      const batch = unsaved.slice(i, i + savedAtOnce);
-      for (const entry of batch) this.#unsaved.delete(entry);
-      try {
-        await this.#ctx.store.write(async (tx) => {
-          for (const { node, progress } of batch) await tx.nodes.putProgress(node.id, progress);
-        });
-      } catch (cause) {
-        for (const entry of batch) this.#unsaved.add(entry);
-        throw new Error("write progress", { cause });
-      }
+  async #saveSome(): Promise<void> {
+    const batch = [...take(this.#unsaved, savedAtOnce)];
+    if (batch.length === 0) return;
+    for (const entry of batch) this.#unsaved.delete(entry);
+    try {
+      await this.#ctx.store.write(async (tx) => {
+        for (const { node, progress } of batch) await tx.nodes.putProgress(node.id, progress);
+      });
+    } catch (cause) {
+      for (const entry of batch) this.#unsaved.add(entry);
+      throw new Error("write progress", { cause });
     }
   }
 
@@ -191,7 +192,7 @@ export class Ledger implements Fleet, AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#saving;
-    await this.save();
+    while (this.#unsaved.size > 0) await this.save();
   }
 
   /** Notes how long a revision took to a node. A whole fleet acks the same one: its commit is read once. */
@@ -235,6 +236,14 @@ export class Ledger implements Fleet, AsyncDisposable {
 
   #changed(cluster: string): void {
     for (const listener of this.#listeners) listener(cluster);
+  }
+}
+
+function* take<T>(of: Iterable<T>, most: number): Generator<T> {
+  let count = 0;
+  for (const one of of) {
+    if (count++ === most) return;
+    yield one;
   }
 }
 

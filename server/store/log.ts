@@ -220,6 +220,19 @@ export class Log {
       .filter(({ key }) => carries(role, kindOf(key)));
   }
 
+  /** Whether anything was taken away after a revision. */
+  async removesAfter(cluster: string, revision: Revision): Promise<boolean> {
+    const row = await this.#db
+      .selectFrom("revisions")
+      .select("revision")
+      .where("cluster", "=", cluster)
+      .where("revision", ">", Number(revision))
+      .where("removals", ">", 0)
+      .limit(1)
+      .executeTakeFirst();
+    return row !== undefined;
+  }
+
   async revision(cluster: string, revision: Revision): Promise<RevisionRecord | undefined> {
     const row = await this.#revisions(cluster).where("revisions.revision", "=", Number(revision)).executeTakeFirst();
     return row && fromRow(row);

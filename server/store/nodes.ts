@@ -4,6 +4,7 @@ import type { Kysely, Selectable } from "kysely";
 import type { Digest } from "../../identity/digest.ts";
 import type { Position } from "../../identity/position.ts";
 import type { Role } from "../../identity/scope.ts";
+import { compiledOnce, filled } from "./compiled.ts";
 import type { Schema } from "./schema.ts";
 import type { Page } from "./users.ts";
 
@@ -143,7 +144,11 @@ export class Nodes {
   }
 
   async putProgress(id: string, progress: Progress): Promise<void> {
-    await this.#db.updateTable("nodes").set(progressRow(progress)).where("id", "=", id).execute();
+    const statement = compiledOnce(this.#db, "put progress", () =>
+      this.#db.updateTable("nodes").set(progressPlaces).where("id", "=", "$id").compile(),
+    );
+    const values = Object.entries(progressRow(progress)).map(([column, value]) => [`$${column}`, value]);
+    await this.#db.executeQuery(filled(statement, { ...Object.fromEntries(values), $id: id }));
   }
 }
 
@@ -156,6 +161,11 @@ export const unseen: Progress = {
   degraded: [],
   refused: undefined,
 };
+
+// Places of a statement that is made once; it is never run as it stands.
+const progressPlaces = Object.fromEntries(
+  Object.keys(progressRow(unseen)).map((column) => [column, `$${column}`]),
+) as unknown as ReturnType<typeof progressRow>;
 
 function progressRow({ software, seenAt, acked, ackedAt, degraded, refused }: Progress) {
   return {

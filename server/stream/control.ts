@@ -71,7 +71,14 @@ export type ToStreams =
   | { readonly kind: "refusal"; readonly id: number; readonly reason: Reason; readonly message: string }
   /** It went wrong here, and was logged here. */
   | { readonly kind: "failure"; readonly id: number }
-  | { readonly kind: "head"; readonly cluster: string; readonly role: Role; readonly head: Position }
+  | {
+      readonly kind: "head";
+      readonly cluster: string;
+      readonly role: Role;
+      readonly head: Position;
+      /** Something was taken away on the way there. */
+      readonly urgent: boolean;
+    }
   | { readonly kind: "end"; readonly stream: StreamId; readonly reason: string }
   | { readonly kind: "resync"; readonly stream: StreamId }
   | { readonly kind: "certificate"; readonly key: string; readonly cert: string }

@@ -7,6 +7,9 @@ import type { FromStreams, Note, Question, Questions, StreamId, ToStreams } from
 /** How often it is said who was heard, in milliseconds. */
 const heardEvery = 1000;
 
+/** How long a note may wait for others, in milliseconds. */
+const noteEvery = 5;
+
 interface Asked {
   readonly resolve: (answer: unknown) => void;
   readonly reject: (error: Error) => void;
@@ -38,9 +41,9 @@ export class Desk implements Disposable {
     });
   }
 
-  /** Notes something of a stream. Notes of one turn go together: a fleet's acks are many, and alike. */
+  /** Notes something of a stream. Notes go together: a fleet's acks are many, and alike. */
   note(stream: StreamId, note: Note): void {
-    if (this.#notes.length === 0) setImmediate(() => this.#tellNotes());
+    if (this.#notes.length === 0) setTimeout(() => this.#tellNotes(), noteEvery);
     this.#notes.push([stream, note]);
   }
 

@@ -1,4 +1,10 @@
-/** The heads of the logs, as a thread with streams was told them, and the streams that want to know when one moves. */
+/**
+ * The heads of the logs, as a thread with streams was told them, and the streams that want to know when one moves.
+ *
+ * A change is told at once. What follows while a fleet is still being told waits as long as that took, and goes as one: a
+ * burst of writes would else have every node told of every one of them, and leave no processor to who writes. Where access
+ * is taken away, nothing waits.
+ */
 
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Position } from "../../identity/position.ts";
@@ -10,11 +16,32 @@ export interface Follower {
   moved(head: Position): void;
 }
 
+/** Time, in milliseconds. `sleep` ends early, and well, when it is aborted. */
+export interface Clock {
+  now(): number;
+  sleep(ms: number, signal: AbortSignal): Promise<void>;
+}
+
+interface Scope {
+  head: Position;
+  readonly followers: Set<Follower>;
+  /** Ends the rest after a round; undefined while nobody is being told. */
+  telling: AbortController | undefined;
+}
+
 /** Streams told in one go before other work gets a turn: a flat loop over thousands stalled the event loop for 300 ms. */
 const slice = 100;
 
+/** The longest that a change waits for the next round, in milliseconds. */
+const longestRest = 500;
+
 export class Heads {
-  readonly #scopes = new Map<string, { head: Position; readonly followers: Set<Follower>; telling: boolean }>();
+  readonly #clock: Clock;
+  readonly #scopes = new Map<string, Scope>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
 
   /** Follows a scope from a head on; a newer one that is known already is told at once. */
   follow(cluster: string, role: Role, head: Position, follower: Follower): Disposable {
@@ -28,32 +55,36 @@ export class Heads {
     return this.#scopes.get(`${cluster} ${role}`)?.head;
   }
 
-  /** Notes where a scope is now. While its streams are being told, only the newest is kept: nobody needs those between. */
-  move(cluster: string, role: Role, head: Position): void {
+  /** Notes where a scope is now; `urgent`: something was taken away on the way there. Resolves once everyone was told. */
+  async move(cluster: string, role: Role, head: Position, urgent: boolean): Promise<void> {
     const scope = this.#scope(cluster, role, head);
     if (movesOn(scope.head, head)) scope.head = head;
-    if (!scope.telling) void this.#tell(scope);
+    if (urgent) scope.telling?.abort();
+    if (!scope.telling) await this.#tell(scope);
   }
 
-  async #tell(scope: { head: Position; readonly followers: Set<Follower>; telling: boolean }): Promise<void> {
-    scope.telling = true;
-    let told: Position | undefined;
-    while (told !== scope.head) {
+  async #tell(scope: Scope): Promise<void> {
+    for (let told: Position | undefined; told !== scope.head; ) {
+      const rest = new AbortController();
+      scope.telling = rest;
       told = scope.head;
+      const began = this.#clock.now();
       let count = 0;
       for (const follower of scope.followers) {
         follower.moved(scope.head);
         if (++count % slice === 0) await nextTurn();
       }
+      const took = this.#clock.now() - began;
+      if (took > 0) await this.#clock.sleep(Math.min(took, longestRest), rest.signal);
     }
-    scope.telling = false;
+    scope.telling = undefined;
   }
 
-  #scope(cluster: string, role: Role, head: Position) {
+  #scope(cluster: string, role: Role, head: Position): Scope {
     const key = `${cluster} ${role}`;
     const known = this.#scopes.get(key);
     if (known) return known;
-    const scope = { head, followers: new Set<Follower>(), telling: false };
+    const scope: Scope = { head, followers: new Set(), telling: undefined };
     this.#scopes.set(key, scope);
     return scope;
   }

@@ -1,9 +1,8 @@
 /**
- * The hub knows the head of every cluster's log and tells the open streams when it moves. A doorbell from the store
+ * The hub knows the head of every cluster's log and tells the threads that hold streams when it moves. A doorbell from the store
  * wakes it at once; a poll each second is the truth, since a doorbell may be lost.
  */
 
-import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Logger } from "pino";
 import { type Position, sameEpoch } from "../../identity/position.ts";
 import type { Role } from "../../identity/scope.ts";
@@ -11,15 +10,13 @@ import type { Store } from "../store/store.ts";
 
 type Heads = Readonly<Record<Role, Position>>;
 
-/** A stream that wants to know. */
+/** Whoever wants to know. */
 export interface Follower {
   readonly cluster: string;
   readonly role: Role;
-  moved(head: Position): void;
+  /** `urgent`: something was taken away since the last head. */
+  moved(head: Position, urgent: boolean): void;
 }
-
-/** Streams told in one go before other work gets a turn: a flat loop over thousands stalled the event loop for 300 ms. */
-const slice = 100;
 
 export class Hub implements Disposable {
   readonly #store: Store;
@@ -57,7 +54,7 @@ export class Hub implements Disposable {
     const followers = this.#followers.get(follower.cluster) ?? new Set();
     this.#followers.set(follower.cluster, followers.add(follower));
     const heads = this.#heads.get(follower.cluster);
-    if (heads) follower.moved(heads[follower.role]);
+    if (heads) follower.moved(heads[follower.role], false);
     return { [Symbol.dispose]: () => followers.delete(follower) };
   }
 
@@ -86,15 +83,18 @@ export class Hub implements Disposable {
    * another: an older head never takes the place of a newer one.
    */
   async #look(cluster: string): Promise<void> {
-    const found = await this.#store.read((tx) => tx.clusters.get(cluster));
-    if (!found || !movesOn(this.#heads.get(cluster)?.login, found.head.login)) return;
-    this.#heads.set(cluster, found.head);
-    let told = 0;
-    for (const follower of this.#followers.get(cluster) ?? []) {
-      const heads = this.#heads.get(cluster);
-      if (heads) follower.moved(heads[follower.role]);
-      if (++told % slice === 0) await nextTurn();
-    }
+    const before = this.#heads.get(cluster);
+    const { head, urgent } = await this.#store.read(async (tx) => {
+      const found = (await tx.clusters.get(cluster))?.head;
+      const isNews = found && movesOn(before?.login, found.login);
+      return {
+        head: isNews ? found : undefined,
+        urgent: isNews && before ? await tx.log.removesAfter(cluster, before.login.revision) : false,
+      };
+    });
+    if (!head || !movesOn(this.#heads.get(cluster)?.login, head.login)) return;
+    this.#heads.set(cluster, head);
+    for (const follower of this.#followers.get(cluster) ?? []) follower.moved(head[follower.role], urgent);
   }
 }
 

@@ -25,7 +25,7 @@ import {
 } from "../../proto/gen/rollcall/v1/node_pb.ts";
 import { grpcDefinition } from "../../proto/grpc.ts";
 import { printMillis } from "../../proto/wire.ts";
-import { identityIn, type NodeIdentity } from "../authority/identity.ts";
+import { identityOf, type NodeIdentity } from "../authority/identity.ts";
 import type { StreamId, StreamsStart } from "./control.ts";
 import { encode } from "./frames.ts";
 import { type OpenStream, type SyncCall, type SyncContext, serve } from "./sync.ts";
@@ -60,6 +60,10 @@ export async function listen(sync: SyncContext, start: StreamsStart): Promise<No
   const { caPem, host, port, fd, trustDomain } = start;
   const { log, desk } = sync;
   const calls = new Set<SyncCall>();
+  // By the address of its connection, as grpc-js knows a peer: what it says of certificates costs a millisecond a call.
+  const peers = new Map<string, NodeIdentity>();
+  const who = (call: { getPeer(): string }): NodeIdentity =>
+    peers.get(call.getPeer()) ?? refuse("forbidden", "a client certificate of this control plane is needed");
   const streams = new Map<StreamId, OpenStream>();
   let lastId = 0;
   const server = new grpc.Server({
@@ -76,7 +80,7 @@ export async function listen(sync: SyncContext, start: StreamsStart): Promise<No
       return create(EnrollResponseSchema, { certificateChain });
     }),
     renew: unary<RenewRequest, RenewResponse>(log, async (call) => {
-      const ask = { identity: who(call, trustDomain), request: call.request.certificateRequest };
+      const ask = { identity: who(call), request: call.request.certificateRequest };
       return create(RenewResponseSchema, { certificateChain: await desk.ask("renew", ask) });
     }),
     sync: (call: SyncCall) => {
@@ -84,7 +88,7 @@ export async function listen(sync: SyncContext, start: StreamsStart): Promise<No
       calls.add(call);
       call.on("error", () => {});
       Promise.resolve()
-        .then(() => serve(sync, call, id, who(call, trustDomain), (stream) => streams.set(id, stream)))
+        .then(() => serve(sync, call, id, who(call), (stream) => streams.set(id, stream)))
         .catch((err: unknown) => call.emit("error", toStatus(err, log)))
         .finally(() => {
           calls.delete(call);
@@ -110,10 +114,17 @@ export async function listen(sync: SyncContext, start: StreamsStart): Promise<No
   });
   tls.on("secureConnection", (socket: TLSSocket) => {
     socket.on("error", () => {});
-    if (hasCertificate(socket) && !socket.authorized) {
+    const certificate = socket.getPeerX509Certificate();
+    if (certificate && !socket.authorized) {
       log.warn({ peer: socket.remoteAddress, reason: String(socket.authorizationError) }, "client certificate refused");
       socket.destroy();
       return;
+    }
+    const identity = certificate && identityOf(trustDomain, certificate);
+    const peer = `${socket.remoteAddress}:${socket.remotePort}`;
+    if (identity) {
+      peers.set(peer, identity);
+      socket.once("close", () => peers.delete(peer));
     }
     injector.injectConnection(socket);
   });
@@ -178,17 +189,6 @@ async function tickAll(streams: ReadonlyMap<StreamId, OpenStream>): Promise<void
 function descriptorOf(server: Server): number {
   const { _handle: handle } = server as unknown as { readonly _handle?: { readonly fd?: number } };
   return handle?.fd ?? -1;
-}
-
-function hasCertificate(socket: TLSSocket): boolean {
-  return Object.keys(socket.getPeerCertificate()).length > 0;
-}
-
-/** Who is calling, from the certificate alone. Whether it is one that the node may use now, the writing thread knows. */
-function who(call: { getAuthContext(): { sslPeerCertificate?: { raw: Buffer } } }, trustDomain: string): NodeIdentity {
-  const raw = call.getAuthContext().sslPeerCertificate?.raw;
-  const identity = raw && identityIn(trustDomain, raw);
-  return identity ?? refuse("forbidden", "a client certificate of this control plane is needed");
 }
 
 function unary<I, O>(

@@ -9,6 +9,7 @@ import { status } from "@grpc/grpc-js";
 import type { Logger } from "pino";
 import { type Position, samePosition } from "../../identity/position.ts";
 import { Refusal, refuse } from "../../identity/refusal.ts";
+import type { Role } from "../../identity/scope.ts";
 import {
   type Ack,
   type Hello,
@@ -77,11 +78,10 @@ export async function serve(
 ): Promise<void> {
   const admission = await ctx.desk.ask("admit", { identity, stream: id });
   const { cluster, role, name } = admission.node;
-  const log = ctx.log.child({ node: name, role });
-  const stream = new Stream(ctx, call, id, admission, identity.notAfter, log);
+  const stream = new Stream(ctx, call, id, admission, identity.notAfter);
   if (call.cancelled || call.destroyed) return stream.closed();
   opened(stream);
-  log.info({ peer: call.getPeer() }, "node connected");
+  ctx.log.info({ node: name, role, peer: call.getPeer() }, "node connected");
   const following = ctx.heads.follow(cluster, role, admission.head, stream);
   await new Promise<void>((resolve) => {
     call.on("data", (message: SyncRequest) => stream.hear(message));
@@ -99,20 +99,18 @@ class Stream implements OpenStream {
   readonly #admission: Admission;
   /** When its certificate ends, and with it the stream. */
   readonly #until: number;
-  readonly #log: Logger;
   #session: Session;
   #greeted = false;
   #instance = "";
   #isDegraded = true;
   #ended = false;
 
-  constructor(ctx: SyncContext, call: SyncCall, id: StreamId, admission: Admission, until: number, log: Logger) {
+  constructor(ctx: SyncContext, call: SyncCall, id: StreamId, admission: Admission, until: number) {
     this.#ctx = ctx;
     this.#call = call;
     this.#id = id;
     this.#admission = admission;
     this.#until = until;
-    this.#log = log;
     this.#session = open(admission.head, ctx.now());
   }
 
@@ -134,14 +132,14 @@ class Stream implements OpenStream {
   end(reason: string): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#log.info({ reason }, "node's stream ends");
+    this.#ctx.log.info({ ...this.#node(), reason }, "node's stream ends");
     this.#call.emit("error", { code: status.ABORTED, details: reason });
   }
 
   closed(): void {
     this.#ended = true;
     this.#ctx.desk.note(this.#id, { kind: "closed" });
-    this.#log.info("node disconnected");
+    this.#ctx.log.info(this.#node(), "node disconnected");
   }
 
   /** What the node says; anything that cannot be read ends the stream. */
@@ -152,7 +150,7 @@ class Stream implements OpenStream {
       this.#parse(message);
     } catch (err) {
       if (!(err instanceof Refusal)) throw err;
-      this.#log.warn({ reason: err.message }, "node sent a message that breaks the protocol");
+      this.#ctx.log.warn({ ...this.#node(), reason: err.message }, "node sent a message that breaks the protocol");
       this.end(err.message);
     }
   }
@@ -236,8 +234,8 @@ class Stream implements OpenStream {
     const position = this.#session.sent?.to;
     const refusal = position && { instance: this.#instance, position };
     const refused = { revision, sink: clean(sink), reason: clean(reason), at: now, retrying };
-    this.#log.warn(
-      { revision: String(revision), sink: refused.sink, reason: refused.reason, diverged },
+    this.#ctx.log.warn(
+      { ...this.#node(), revision: String(revision), sink: refused.sink, reason: refused.reason, diverged },
       "node refused",
     );
     this.#ctx.desk.note(this.#id, { kind: "refused", refused, refusal });
@@ -269,7 +267,7 @@ class Stream implements OpenStream {
       case "refused":
         return;
       case "alarm":
-        this.#log.error({ reason: effect.reason }, "node needs attention");
+        this.#ctx.log.error({ ...this.#node(), reason: effect.reason }, "node needs attention");
         return;
       case "end":
         return this.end(effect.reason);
@@ -312,9 +310,14 @@ class Stream implements OpenStream {
 
   #inBackground(what: string, work: () => Promise<void>): void {
     work().catch((err: unknown) => {
-      this.#log.error({ err, what }, "serving a node failed");
+      this.#ctx.log.error({ ...this.#node(), err, what }, "serving a node failed");
       this.end("internal");
     });
+  }
+
+  #node(): { node: string; role: Role } {
+    const { name, role } = this.#admission.node;
+    return { node: name, role };
   }
 
   #send(frame: Buffer): boolean {

@@ -231,7 +231,11 @@ class Thread {
   #follow(cluster: string): void {
     if (this.#following.has(cluster)) return;
     const following = roles.map((role) =>
-      this.#shared.hub.follow({ cluster, role, moved: (head) => this.say({ kind: "head", cluster, role, head }) }),
+      this.#shared.hub.follow({
+        cluster,
+        role,
+        moved: (head, urgent) => this.say({ kind: "head", cluster, role, head, urgent }),
+      }),
     );
     this.#following.set(cluster, following);
   }

@@ -1,5 +1,6 @@
 /** A thread that holds streams: its own port, its own reader of the log; whatever is written is asked for at the desk. */
 
+import { setTimeout as sleep } from "node:timers/promises";
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { pino } from "pino";
 import { openReader } from "../store/sqlite.ts";
@@ -14,7 +15,10 @@ async function main(port: MessagePort, start: StreamsStart): Promise<void> {
   const log = pino({ base: null }, pino.destination({ fd: 2, sync: true }));
   await using reader = openReader(start.database);
   using desk = new Desk(port);
-  const heads = new Heads();
+  const heads = new Heads({
+    now: performance.now.bind(performance),
+    sleep: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => undefined),
+  });
   const frames = new Frames(reader);
   const turns = new Turns(start.snapshots);
   const nodes = await listen({ reader, desk, heads, frames, turns, log, now: Date.now }, start);
@@ -40,7 +44,8 @@ function hear(
     case "failure":
       return desk.answered(message);
     case "head":
-      return heads.move(message.cluster, message.role, message.head);
+      void heads.move(message.cluster, message.role, message.head, message.urgent);
+      return;
     case "end":
       return nodes.stream(message.stream)?.end(message.reason);
     case "resync":

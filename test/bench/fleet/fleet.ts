@@ -74,7 +74,10 @@ const rollouts = await plane.client(RolloutService);
 say(`${options.users} users`);
 const people: string[] = [];
 for (let n = 0; n < Number(options.users); n++) people.push(await createUser(n));
-await scim("POST", "/Groups", { displayName: "slurm-users", members: people.map((value) => ({ value })) });
+const group = await scim("POST", "/Groups", {
+  displayName: "slurm-users",
+  members: people.map((value) => ({ value })),
+});
 
 const rssBefore = await rss();
 say("all connect");
@@ -84,6 +87,9 @@ await acks(await head());
 const connectMs = now() - connecting;
 await sleep(3000);
 const rssPerAgentKb = ((await rss()) - rssBefore) / nodes;
+say(
+  `connected in ${Math.round(connectMs)} ms, the floor in ${Math.round(floor.connectMs)} ms; ${Math.round(rssPerAgentKb)} KiB each`,
+);
 
 say("one change, acknowledged by all");
 const change = await repeated(rounds, async (round) => {
@@ -92,6 +98,7 @@ const change = await repeated(rounds, async (round) => {
   return (await acks(await head())).map((time) => time - at);
 });
 
+say(`${showRounds(change)}; the floor ${showRounds(floor.rounds)}`);
 say("200 writes a second");
 const calmFrom = Date.now();
 const writes = await writesAtRate(200, 10_000);
@@ -107,6 +114,7 @@ const revoke = await whileLoading(Number(options.bulk), () =>
     return (await acks(await head())).map((time) => time - at);
   }),
 );
+say(showRounds(revoke.result));
 const stall = Math.max(calmStall, await longestStall(bulkFrom));
 const rssLoaded = await rss();
 
@@ -288,7 +296,8 @@ async function scim(method: string, path: string, body: unknown): Promise<Record
       const pieces: Buffer[] = [];
       response.on("data", (piece: Buffer) => pieces.push(piece));
       response.on("end", () => {
-        const answer = JSON.parse(Buffer.concat(pieces).toString()) as Record<string, unknown>;
+        const said = Buffer.concat(pieces).toString();
+        const answer = (said === "" ? {} : JSON.parse(said)) as Record<string, unknown>;
         if ((response.statusCode ?? 500) < 300) resolve(answer);
         else reject(new Error(`${method} ${path}: ${response.statusCode} ${JSON.stringify(answer)}`));
       });
@@ -323,27 +332,13 @@ async function whileLoading<T>(most: number, work: () => Promise<T>): Promise<{ 
       const n = made++;
       const id = await createUser(100_000 + n);
       // Into the cluster, so that every node is told of it.
-      if (n % 10 === 0) await scim("PATCH", `/Groups/${await group()}`, addMember(id));
+      if (n % 10 === 0) await scim("PATCH", `/Groups/${String(group["id"])}`, addMember(id));
     }
   });
+  const loaded = Promise.all(loading).then(() => made / ((now() - from) / 1000));
   const result = await work();
   isOver = true;
-  await Promise.all(loading);
-  return { result, perSecond: made / ((now() - from) / 1000) };
-}
-
-let groupId: Promise<string> | undefined;
-function group(): Promise<string> {
-  groupId ??= (async () => {
-    const made = await scim("POST", "/Groups/.search", {
-      schemas: ["urn:ietf:params:scim:api:messages:2.0:SearchRequest"],
-      filter: 'displayName eq "slurm-users"',
-      attributes: ["id"],
-    });
-    const [found] = made["Resources"] as { id: string }[];
-    return found?.id ?? "";
-  })();
-  return groupId;
+  return { result, perSecond: await loaded };
 }
 
 function addMember(value: string) {
@@ -379,6 +374,11 @@ async function longestStall(since: number): Promise<number> {
 function quantile(times: readonly number[], q: number): number {
   const sorted = [...times].sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.ceil(q * sorted.length) - 1)] ?? Number.NaN;
+}
+
+function showRounds(measured: readonly (readonly number[])[]): string {
+  const each = measured.map((times) => `${Math.round(quantile(times, 0.5))}/${Math.round(quantile(times, 0.99))}`);
+  return `p50/p99 ${each.join(" ")} ms`;
 }
 
 function median(figures: readonly number[]): number {

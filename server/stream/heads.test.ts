@@ -1,0 +1,70 @@
+/** Who is told of a new head, and when: at once if nobody is busy, together if a fleet is, at once again for a revocation. */
+
+import { expect, test } from "vitest";
+import { nothing } from "../../identity/digest.ts";
+import type { Position } from "../../identity/position.ts";
+import { type Clock, Heads } from "./heads.ts";
+
+const at = (revision: bigint): Position => ({ epoch: { seq: 1n, id: "e" }, revision, digest: nothing });
+
+/** A clock in which telling takes a while, and rests last until the test ends them or they are cut short. */
+function slowClock(roundTakes: number) {
+  let now = 0;
+  const rests: { ms: number; end: () => void }[] = [];
+  const clock: Clock = {
+    now: () => (now += roundTakes / 2),
+    sleep: (ms, signal) =>
+      new Promise((resolve) => {
+        rests.push({ ms, end: resolve });
+        signal.addEventListener("abort", () => resolve());
+      }),
+  };
+  return { clock, rests };
+}
+
+async function settled(): Promise<void> {
+  for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+function follow(heads: Heads): bigint[] {
+  const told: bigint[] = [];
+  heads.follow("c", "login", at(1n), { moved: ({ revision }) => told.push(revision) });
+  return told;
+}
+
+test("the first change is told at once; those after it while a fleet is told go together, after as long a rest", async () => {
+  const { clock, rests } = slowClock(80);
+  const heads = new Heads(clock);
+  const told = follow(heads);
+  void heads.move("c", "login", at(2n), false);
+  await settled();
+  expect(told).toEqual([2n]);
+  for (const revision of [3n, 4n, 5n]) void heads.move("c", "login", at(revision), false);
+  await settled();
+  expect(told).toEqual([2n]);
+  expect(rests.map(({ ms }) => ms)).toEqual([40]);
+  rests[0]?.end();
+  await settled();
+  expect(told).toEqual([2n, 5n]);
+});
+
+test("a revocation waits for no rest", async () => {
+  const { clock } = slowClock(80);
+  const heads = new Heads(clock);
+  const told = follow(heads);
+  void heads.move("c", "login", at(2n), false);
+  await settled();
+  void heads.move("c", "login", at(3n), true);
+  await settled();
+  expect(told).toEqual([2n, 3n]);
+});
+
+test("an older head is nobody's news, and who comes late is told of the newest", async () => {
+  const { clock, rests } = slowClock(0);
+  const heads = new Heads(clock);
+  await heads.move("c", "login", at(5n), false);
+  await heads.move("c", "login", at(4n), false);
+  expect(heads.head("c", "login")?.revision).toBe(5n);
+  expect(follow(heads)).toEqual([5n]);
+  expect(rests).toEqual([]);
+});
