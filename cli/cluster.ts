@@ -92,11 +92,14 @@ function parseNumber(text: string): number {
 
 function showCluster(cluster: Cluster | undefined): string {
   if (!cluster) return "";
-  const { name, org, revision, epoch, nodes, people, home, shell, guard, rules, createdAt } = cluster;
+  const { name, org, revision, epoch, nodes, people, home, shell, guard, rules, createdAt, fencedAt } = cluster;
   return card({
     name,
     org,
     head: `r${revision} of epoch ${epoch?.seq ?? 0}`,
+    ...(fencedAt && {
+      fenced: `since ${showTime(fencedAt)}: nodes hold more than the server; see rollcall-server restore`,
+    }),
     nodes: `${nodes}`,
     people: `${people}`,
     home: home || "the org's",

@@ -12,11 +12,12 @@ import { operatorRoutes } from "./api/routes.ts";
 import { openAuthority } from "./authority/authority.ts";
 import { seed } from "./directory/clusters.ts";
 import type { Context } from "./directory/context.ts";
+import { openEpochs } from "./directory/epochs.ts";
 import { expireKeys } from "./directory/keys.ts";
 import { createAdminToken } from "./directory/tokens.ts";
 import { writeDurably } from "./durable-file.ts";
 import { oauth } from "./oauth/routes.ts";
-import { type Options, readOptions, showAddress, usage } from "./options.ts";
+import { type Options, type Restore, readOptions, readRestore, showAddress, usage } from "./options.ts";
 import { Ledger } from "./rollout/ledger.ts";
 import { scim } from "./scim/routes.ts";
 import { routing } from "./scim/unroutable.ts";
@@ -36,6 +37,10 @@ const renewEvery = 12 * 3_600_000;
 /** How many token requests of one address may fail per minute: people mistype, strangers guess. */
 const tokenFailures = 30;
 
+function newSecret(): string {
+  return randomBytes(32).toString("base64url");
+}
+
 async function main(options: Options): Promise<void> {
   const log = pino({ base: null }, pino.destination({ fd: 2, sync: true }));
   const now = Date.now;
@@ -44,7 +49,7 @@ async function main(options: Options): Promise<void> {
   await mkdir(options.data, { recursive: true, mode: 0o700 });
   const database = join(options.data, "rollcall.db");
   await using store = await openSqlite(database, now);
-  const ctx: Context = { store, now, newId: randomUUIDv7, newSecret: () => randomBytes(32).toString("base64url") };
+  const ctx: Context = { store, now, newId: randomUUIDv7, newSecret };
   await seed(ctx);
   await ensureAdminToken(ctx, join(options.data, "admin-token"));
   const authority = await openAuthority(options.data, { now });
@@ -121,6 +126,24 @@ async function main(options: Options): Promise<void> {
   await app.close();
 }
 
+/** Says what it did of a database that was put back from a backup. */
+async function restore({ data, json, ...known }: Restore): Promise<void> {
+  process.umask(0o077);
+  const database = join(data, "rollcall.db");
+  await access(database);
+  await using store = await openSqlite(database, Date.now);
+  const ctx: Context = { store, now: Date.now, newId: randomUUIDv7, newSecret };
+  const opened = await openEpochs(ctx, { kind: "server", cause: "restore" }, known);
+  const clusters = opened.map(({ epoch, ...each }) => ({ ...each, epoch: String(epoch) }));
+  if (json) process.stdout.write(`${JSON.stringify({ clusters })}\n`);
+  else {
+    for (const { cluster, epoch, highestUid, highestGid, nodesAhead } of clusters) {
+      const above = `numbers go on above ${highestUid} (uid) and ${highestGid} (gid)`;
+      process.stdout.write(`${cluster}: epoch ${epoch}; ${above}; ${nodesAhead} nodes were ahead of the backup.\n`);
+    }
+  }
+}
+
 /** Made once: whoever can read the data folder is the first operator. */
 async function ensureAdminToken(ctx: Context, path: string): Promise<void> {
   try {
@@ -151,13 +174,16 @@ function stopSignal(): Promise<void> {
 }
 
 try {
-  const options = readOptions(process.argv.slice(2));
-  if (options === "help") process.stdout.write(usage);
+  const [first, ...rest] = process.argv.slice(2);
+  const options = first === "restore" ? readRestore(rest) : readOptions(process.argv.slice(2));
+  if (options !== "help" && "json" in options) await restore(options);
+  else if (options === "help") process.stdout.write(usage);
   else await main(options);
 } catch (err) {
   if (err instanceof Refusal) {
-    process.stderr.write(`rollcall-server: ${err.message}\n\n${usage}`);
-    process.exitCode = 2;
+    const isUsage = err.reason === "invalid";
+    process.stderr.write(`rollcall-server: ${err.message}\n${isUsage ? `\n${usage}` : ""}`);
+    process.exitCode = isUsage ? 2 : 7;
   } else {
     process.stderr.write(`rollcall-server: ${err instanceof Error ? (err.stack ?? err.message) : String(err)}\n`);
     process.exitCode = 1;

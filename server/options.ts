@@ -28,7 +28,16 @@ export interface Options {
   readonly streamThreads: number;
 }
 
-export const usage = `usage: rollcall-server --data DIR [--listen HOST:PORT] [--node-listen HOST:PORT] [--name NAME]...
+/** What is to be done to a database that was restored from a backup. */
+export interface Restore {
+  readonly data: string;
+  readonly highestUid: number | undefined;
+  readonly highestGid: number | undefined;
+  readonly json: boolean;
+}
+
+export const usage = `usage: rollcall-server restore --data DIR [--highest-uid N --highest-gid N] [-o json]
+       rollcall-server --data DIR [--listen HOST:PORT] [--node-listen HOST:PORT] [--name NAME]...
          [--scim-rate N] [--stream-threads N] [--config FILE]
 
   --data DIR               database, certificate authority and admin token; made at the first start
@@ -39,6 +48,11 @@ export const usage = `usage: rollcall-server --data DIR [--listen HOST:PORT] [--
   --stream-threads N       threads that hold the agents' streams, 1 to 16 (default: half of the processors)
   --config FILE            JSON: {"data": ..., "listen": ..., "node_listen": ..., "names": [...], "scim_rate": N,
                            "stream_threads": N}; flags win
+
+restore: after the database was put back from a backup, with the server stopped: opens a new epoch, so that every node reads
+everything anew, and gives no number again that any node has seen.
+
+  --highest-uid N          with --highest-gid: what was given last, where no node can say so
 `;
 
 const flags = {
@@ -51,6 +65,26 @@ const flags = {
   config: { type: "string" },
   help: { type: "boolean", short: "h" },
 } as const;
+
+/** Reads what comes after `restore`. @throws Refusal `invalid`. */
+export function readRestore(argv: readonly string[]): Restore {
+  const options = {
+    data: { type: "string" },
+    "highest-uid": { type: "string" },
+    "highest-gid": { type: "string" },
+    output: { type: "string", short: "o" },
+  } as const;
+  const { values } = parsed(() => parseArgs({ args: [...argv], options, allowPositionals: false }));
+  const [uid, gid] = [values["highest-uid"], values["highest-gid"]];
+  if ((uid === undefined) !== (gid === undefined)) refuse("invalid", "--highest-uid and --highest-gid go together");
+  if (values.output !== undefined && values.output !== "json") refuse("invalid", "-o can only be json");
+  return {
+    data: values.data ?? refuse("invalid", "--data DIR is needed"),
+    highestUid: uid === undefined ? undefined : parseNumber("--highest-uid", uid),
+    highestGid: gid === undefined ? undefined : parseNumber("--highest-gid", gid),
+    json: values.output === "json",
+  };
+}
 
 /** Reads the command line; "help" if that is what was asked. @throws Refusal `invalid`, with the flag and the rule. */
 export function readOptions(argv: readonly string[]): Options | "help" {
@@ -69,8 +103,12 @@ export function readOptions(argv: readonly string[]): Options | "help" {
 }
 
 function parse(argv: readonly string[]) {
+  return parsed(() => parseArgs({ args: [...argv], options: flags, allowPositionals: false }));
+}
+
+function parsed<T>(read: () => T): T {
   try {
-    return parseArgs({ args: [...argv], options: flags, allowPositionals: false });
+    return read();
   } catch (cause) {
     return refuse("invalid", cause instanceof Error ? cause.message : String(cause));
   }
@@ -118,6 +156,11 @@ export function parseAddress(flag: string, text: string): Address {
 function parseRate(flag: string, value: string | number): number {
   if (!/^[0-9]{1,6}$/.test(String(value))) refuse("invalid", `${flag} ${quote(value)} is not a whole number`);
   return Number(value);
+}
+
+function parseNumber(flag: string, text: string): number {
+  if (!/^[0-9]{1,10}$/.test(text)) refuse("invalid", `${flag} ${quote(text)} is not a whole number`);
+  return Number(text);
 }
 
 function parseThreads(value: string | number): number {

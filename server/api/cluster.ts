@@ -65,6 +65,7 @@ function printCluster({ cluster, org, rules, nodes }: ClusterView): Cluster {
     nodes,
     rules: rules.map(printRule),
     createdAt: printTime(cluster.createdAt),
+    ...(cluster.fencedAt !== undefined && { fencedAt: printTime(cluster.fencedAt) }),
     people: cluster.people,
     home: home ?? "",
     shell: shell ?? "",

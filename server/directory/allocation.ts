@@ -51,6 +51,7 @@ export async function allocate(
   { actor, stated, number, ...own }: Asked,
 ): Promise<{ name: Name; id: number }> {
   const settings = await tx.clusters.orgSettings(org);
+  await checkFence(tx, org);
   checkOwn(own, settings);
   const template = kind === "user" ? settings.userNames : settings.groupNames;
   const name = await takeName(tx, org, nameFrom(template, settings.spaces, stated), subject);
@@ -61,6 +62,14 @@ export async function allocate(
     refuse("conflict", `${fields[kind]} ${number} is or was somebody's, and is never given again`);
   }
   return { name, id: number };
+}
+
+/** A database that knows less than the nodes do may give what they know as somebody else's. */
+async function checkFence(tx: Tx, org: string): Promise<void> {
+  const [fenced] = await tx.clusters.fencedOf(org);
+  if (fenced === undefined) return;
+  const why = `nodes of the cluster ${fenced} hold more than this database knows: it was restored from a backup`;
+  refuse("conflict", `${why}; nobody is given a number until \`rollcall-server restore\` is run`);
 }
 
 /** @throws Refusal `invalid`: no home can be there, or the shell is not among the org's. */

@@ -96,6 +96,11 @@ export class Ledger implements Fleet, AsyncDisposable {
     this.#changed(entry.node.cluster);
   }
 
+  /** Ends every open stream of a cluster. */
+  endAll(cluster: string, reason: string): void {
+    for (const { link } of this.#entries.get(cluster)?.values() ?? []) link?.end(reason);
+  }
+
   /** Notes that a node was heard. Nobody is told, and it is written at most once a minute: a fleet's heartbeats are many. */
   heard(entry: Entry): void {
     const now = this.#ctx.now();
@@ -106,8 +111,9 @@ export class Ledger implements Fleet, AsyncDisposable {
   }
 
   /** Takes in a stream whose node said Hello. */
-  greeted(entry: Entry, link: Link, software: string): void {
-    const progress = { software, seenAt: this.#ctx.now() };
+  greeted(entry: Entry, link: Link, said: Pick<Progress, "software" | "highestUid" | "highestGid" | "ahead">): void {
+    const { software, highestUid, highestGid, ahead } = said;
+    const progress = { software, highestUid, highestGid, ahead, seenAt: this.#ctx.now() };
     this.note(entry, { link, deliveredBy: undefined, latency: undefined, progress });
   }
 

@@ -4,7 +4,7 @@ import type { Kysely, Selectable } from "kysely";
 import type { Digest } from "../../identity/digest.ts";
 import { fold } from "../../identity/fold.ts";
 import type { Grant, Rule } from "../../identity/grant.ts";
-import type { Position } from "../../identity/position.ts";
+import type { Epoch, Position } from "../../identity/position.ts";
 import type { Role } from "../../identity/scope.ts";
 import { compiledOnce, filled } from "./compiled.ts";
 import type { Schema } from "./schema.ts";
@@ -32,6 +32,8 @@ export interface Cluster {
   readonly settings: ClusterSettings;
   /** How many people its nodes know. */
   readonly people: number;
+  /** Since when nothing is streamed or allocated, since its nodes hold more than it knows; undefined: it is not so. */
+  readonly fencedAt: number | undefined;
 }
 
 export class Clusters {
@@ -125,7 +127,7 @@ export class Clusters {
     return rows.map(fromRow);
   }
 
-  async add(cluster: Omit<Cluster, "settings" | "people">): Promise<void> {
+  async add(cluster: Omit<Cluster, "settings" | "people" | "fencedAt">): Promise<void> {
     const { id, org, name, createdAt, head } = cluster;
     const { epoch, revision } = head.login;
     await this.#db
@@ -142,6 +144,34 @@ export class Clusters {
         digest_controller: head.controller.digest,
         created_at: createdAt,
       })
+      .execute();
+  }
+
+  /** Streams and allocates nothing any more, until an epoch is opened. */
+  async fence(id: string, now: number): Promise<void> {
+    await this.#db.updateTable("clusters").set({ fenced_at: now }).where("id", "=", id).execute();
+  }
+
+  /** Names of the clusters of an org that are fenced. */
+  async fencedOf(org: string): Promise<string[]> {
+    const statement = compiledOnce(this.#db, "fenced clusters", () =>
+      this.#db
+        .selectFrom("clusters")
+        .select("name")
+        .where("org", "=", "$org")
+        .where("fenced_at", "is not", null)
+        .compile(),
+    );
+    const { rows } = await this.#db.executeQuery(filled(statement, { $org: org }));
+    return (rows as { name: string }[]).map(({ name }) => name);
+  }
+
+  /** Begins another life of a cluster's log, which every node reads from a snapshot on. */
+  async openEpoch(id: string, { seq, id: epochId }: Epoch): Promise<void> {
+    await this.#db
+      .updateTable("clusters")
+      .set({ epoch_seq: Number(seq), epoch_id: epochId, fenced_at: null })
+      .where("id", "=", id)
       .execute();
   }
 
@@ -214,5 +244,6 @@ function fromRow(row: Selectable<Schema["clusters"]>): Cluster {
     head: heads(row),
     settings: clusterSettings(row.settings),
     people: Number(row.people),
+    fencedAt: row.fenced_at === null ? undefined : Number(row.fenced_at),
   };
 }

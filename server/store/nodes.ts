@@ -31,6 +31,11 @@ export interface Progress {
   readonly ackedAt: number | undefined;
   readonly degraded: readonly Degraded[];
   readonly refused: Refused | undefined;
+  /** The highest numbers that it was ever told of; 0: none. */
+  readonly highestUid: number;
+  readonly highestGid: number;
+  /** Whether it held more than this database knew, at its last Hello. */
+  readonly ahead: boolean;
 }
 
 /** Who a node is. */
@@ -160,6 +165,9 @@ export const unseen: Progress = {
   ackedAt: undefined,
   degraded: [],
   refused: undefined,
+  highestUid: 0,
+  highestGid: 0,
+  ahead: false,
 };
 
 // Places of a statement that is made once; it is never run as it stands.
@@ -167,8 +175,11 @@ const progressPlaces = Object.fromEntries(
   Object.keys(progressRow(unseen)).map((column) => [column, `$${column}`]),
 ) as unknown as ReturnType<typeof progressRow>;
 
-function progressRow({ software, seenAt, acked, ackedAt, degraded, refused }: Progress) {
+function progressRow({ software, seenAt, acked, ackedAt, degraded, refused, ...claims }: Progress) {
   return {
+    highest_uid: claims.highestUid,
+    highest_gid: claims.highestGid,
+    ahead: Number(claims.ahead),
     software: software ?? null,
     seen_at: seenAt ?? null,
     acked_epoch_seq: acked ? Number(acked.epoch.seq) : null,
@@ -198,6 +209,9 @@ function fromRow(row: Selectable<Schema["nodes"]>): Node {
     banned: row.banned === 1,
     resync: row.resync === 1,
     progress: {
+      highestUid: Number(row.highest_uid),
+      highestGid: Number(row.highest_gid),
+      ahead: row.ahead === 1,
       software: row.software ?? undefined,
       seenAt: row.seen_at === null ? undefined : Number(row.seen_at),
       acked:

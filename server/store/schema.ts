@@ -117,6 +117,8 @@ export interface Schema {
     settings: Generated<string>;
     /** How many people its resources hold. */
     people: Generated<number>;
+    /** Since when nothing is streamed or allocated: its nodes hold more than it knows. */
+    fenced_at: number | null;
   };
   /** What groups grant: one row per cluster, group, kind of grant and, of an `account`, the account's name. */
   access_rules: {
@@ -199,6 +201,11 @@ export interface Schema {
     refused_reason: string | null;
     refused_at: number | null;
     refused_retrying: number | null;
+    /** The highest numbers that the node was ever told of, as it said in its last Hello. */
+    highest_uid: Generated<number>;
+    highest_gid: Generated<number>;
+    /** Whether it holds more than this database knew at its last Hello. */
+    ahead: Generated<number>;
   };
   /** Only hashes of tokens are here. */
   join_tokens: {
@@ -352,5 +359,12 @@ export const migrations: readonly (readonly string[])[] = [
       org text not null, seq bigint not null, at bigint not null, actor text not null, cause text not null,
       action text not null, subject text not null, before text, after text, hash text not null,
       primary key (org, seq))`,
+  ],
+  // What tells that the database was restored from a backup: nodes that hold more than it knows.
+  [
+    `alter table clusters add column fenced_at bigint`,
+    `alter table nodes add column highest_uid bigint not null default 0`,
+    `alter table nodes add column highest_gid bigint not null default 0`,
+    `alter table nodes add column ahead integer not null default 0`,
   ],
 ];

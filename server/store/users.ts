@@ -188,6 +188,15 @@ export class Users {
     return result.numInsertedOrUpdatedRows === 1n;
   }
 
+  /** Gives no number up to this one any more: somebody may have had them all. */
+  async raise(org: string, number: number): Promise<void> {
+    await this.#db
+      .insertInto("ids")
+      .values({ org, number, subject: "restore" })
+      .onConflict((oc) => oc.columns(["org", "number"]).doUpdateSet({ adopted: 0 }))
+      .execute();
+  }
+
   /** Takes a POSIX name for ever; says whether it was free, which it is if it never was anybody's. */
   async takeName(org: string, name: Name, subject: string): Promise<boolean> {
     const statement = compiledOnce(this.#db, "take name", () =>

@@ -21,6 +21,8 @@ export interface Admission {
   readonly refusal: { readonly instance: string; readonly position: Position } | undefined;
   /** An operator asked for a snapshot. */
   readonly resync: boolean;
+  /** Nothing is sent to any node of the cluster: see directory/epochs.ts. */
+  readonly fenced: boolean;
 }
 
 /** Questions, each with what it is answered by. */
@@ -45,7 +47,13 @@ export type Question = keyof Questions;
 
 /** What is known of a node from its stream. */
 export type Note =
-  | { readonly kind: "greeted"; readonly software: string; readonly ahead: boolean }
+  | {
+      readonly kind: "greeted";
+      readonly software: string;
+      readonly highestUid: number;
+      readonly highestGid: number;
+      readonly ahead: boolean;
+    }
   | { readonly kind: "acked"; readonly position: Position; readonly by: "delta" | "snapshot" | undefined }
   | { readonly kind: "degraded"; readonly degraded: readonly Degraded[] }
   | {

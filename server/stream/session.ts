@@ -23,6 +23,8 @@ export interface Session {
   readonly refused: readonly Position[];
   /** Only a snapshot can help. */
   readonly needsSnapshot: boolean;
+  /** The cluster's nodes know more than this server: nothing is sent to any of them. */
+  readonly fenced: boolean;
   /** The node knows more than this server: nothing is sent. */
   readonly ahead: Position | undefined;
   readonly heardAt: number;
@@ -75,9 +77,15 @@ export type Effect =
 
 export type Turn = readonly [Session, readonly Effect[]];
 
+/** A session to which nothing is ever sent. */
+export function fence(session: Session): Session {
+  return { ...session, fenced: true };
+}
+
 export function open(head: Position, now: number): Session {
   return {
     head,
+    fenced: false,
     match: undefined,
     sent: undefined,
     refused: [],
@@ -128,6 +136,7 @@ function hello(session: Session, event: Event & { kind: "hello" }): Turn {
       ],
     ];
   }
+  if (session.fenced) return [session, [{ kind: "welcome", mode: "wait" }]];
   const fits = known && sameEpoch(position.epoch, head.epoch);
   const next: Session = {
     ...session,
@@ -142,6 +151,7 @@ function hello(session: Session, event: Event & { kind: "hello" }): Turn {
 }
 
 function moved(before: Session, { head, now }: Event & { kind: "head" }): Turn {
+  if (before.fenced) return [{ ...before, head }, []];
   if (before.ahead) {
     const caughtUp = sameEpoch(head.epoch, before.ahead.epoch) && head.revision >= before.ahead.revision;
     const opened = head.epoch.seq > before.ahead.epoch.seq;
@@ -162,8 +172,8 @@ function reading(session: Session, { to, now }: Event & { kind: "reading" }): Se
 
 /** Sends what the node lacks, if nothing is in flight and the node did not refuse just that. */
 function pump(session: Session, now: number): Turn {
-  const { head, match, sent, needsSnapshot, refused, ahead } = session;
-  if (sent || ahead) return [session, []];
+  const { head, match, sent, needsSnapshot, refused, ahead, fenced } = session;
+  if (sent || ahead || fenced) return [session, []];
   if (refused.some((position) => samePosition(position, head)) && !needsSnapshot) return [session, []];
   if (needsSnapshot)
     return [{ ...session, sent: { kind: "snapshot", to: undefined, at: now } }, [{ kind: "send-snapshot" }]];

@@ -26,7 +26,7 @@ import type { Admission, StreamId } from "./control.ts";
 import type { Desk } from "./desk.ts";
 import { encode, type Frames } from "./frames.ts";
 import type { Heads } from "./heads.ts";
-import { type Effect, type Event, heartbeatInterval, type Mode, open, type Session, step } from "./session.ts";
+import { type Effect, type Event, fence, heartbeatInterval, type Mode, open, type Session, step } from "./session.ts";
 import type { Turns } from "./turns.ts";
 
 export type SyncCall = ServerDuplexStream<SyncRequest, Frame<SyncResponse>>;
@@ -204,11 +204,14 @@ class Stream implements OpenStream {
     this.#instance = hello.instanceId;
     const { refusal, resync } = this.#admission;
     const refused = refusal?.instance === hello.instanceId ? refusal.position : undefined;
+    if (this.#admission.fenced) this.#session = fence(this.#session);
     const event = { kind: "hello", position, known, refused, resync, now: this.#ctx.now() } as const;
     const [session, effects] = step(this.#session, event);
     this.#session = session;
     const ahead = session.ahead !== undefined;
-    this.#ctx.desk.note(this.#id, { kind: "greeted", software: clean(hello.software), ahead });
+    const { highestUid, highestGid } = hello;
+    const software = clean(hello.software);
+    this.#ctx.desk.note(this.#id, { kind: "greeted", software, highestUid, highestGid, ahead });
     for (const effect of effects) this.#carryOut(effect);
   }
 

@@ -10,6 +10,7 @@ import { Refusal, refuse } from "../../identity/refusal.ts";
 import { roles } from "../../identity/scope.ts";
 import type { Authority, NodeIdentity } from "../authority/authority.ts";
 import type { Context } from "../directory/context.ts";
+import { fenceCluster } from "../directory/epochs.ts";
 import { enrol, renew } from "../directory/nodes.ts";
 import type { Entry, Ledger, Link } from "../rollout/ledger.ts";
 import type {
@@ -202,17 +203,18 @@ class Thread {
   }
 
   async #admit({ identity, stream }: Questions["admit"]["ask"]): Promise<Admission> {
-    const { hub } = this.#shared;
+    const { ctx, hub } = this.#shared;
     const entry = await this.#entry(identity);
     const { cluster, role } = entry.node;
     const head = await hub.head(cluster, role);
+    const fenced = (await ctx.store.read((tx) => tx.clusters.get(cluster)))?.fencedAt !== undefined;
     this.#follow(cluster);
     const line = new Line(this, stream, entry, () => hub.known(cluster, role) ?? head);
     // Of two streams of one identity the newest wins: the older one is usually a connection that died unseen.
     this.#claims.get(entry)?.end("another stream of this node took its place");
     this.#claims.set(entry, line);
     this.#lines.set(stream, line);
-    return { node: entry.node, head, refusal: entry.refusal, resync: entry.resync };
+    return { node: entry.node, head, refusal: entry.refusal, resync: entry.resync, fenced };
   }
 
   /** Whose certificate it is, if it is the node's newest or the one before. @throws Refusal `forbidden`. */
@@ -251,7 +253,8 @@ class Thread {
     switch (note.kind) {
       case "greeted":
         line.ahead = note.ahead;
-        ledger.greeted(entry, line, note.software);
+        ledger.greeted(entry, line, note);
+        if (note.ahead) this.#fence(entry.node.cluster);
         return;
       case "acked":
         ledger.acked(entry, note.position, note.by);
@@ -263,6 +266,25 @@ class Thread {
         ledger.note(entry, { refusal: note.refusal, progress: { refused: note.refused } });
         return;
     }
+  }
+
+  /**
+   * One node may lie, and must not stop a cluster; of a database that was restored, every node says so. Two are enough, or
+   * the only one.
+   */
+  #fence(cluster: string): void {
+    const { ctx, ledger, log } = this.#shared;
+    const nodes = ledger.list(cluster).filter(({ state }) => state !== "banned");
+    const ahead = nodes.filter(({ state }) => state === "ahead").length;
+    if (ahead < Math.min(2, nodes.length)) return;
+    fenceCluster(ctx, cluster).then(
+      (isNew) => {
+        if (!isNew) return;
+        log.fatal({ cluster, ahead }, "nodes hold more than this database: it is fenced until rollcall-server restore");
+        ledger.endAll(cluster, "the cluster is fenced: the server was restored from a backup");
+      },
+      (err: unknown) => log.error({ err, cluster }, "fencing a cluster failed"),
+    );
   }
 
   #close(line: Line): void {

@@ -22,6 +22,7 @@ import { createGroup, listGroups, updateGroup } from "../../server/directory/gro
 import { createAdminToken } from "../../server/directory/tokens.ts";
 import { createUser, everything } from "../../server/directory/users.ts";
 import type { Fleet, NodeState, NodeStatus } from "../../server/rollout/fleet.ts";
+import { unseen } from "../../server/store/nodes.ts";
 import { openSqlite } from "../../server/store/sqlite.ts";
 
 /** What a test says of a node; everything else is as of one that was never heard. */
@@ -65,6 +66,7 @@ export class TestFleet implements Fleet {
       },
       state,
       progress: {
+        ...unseen,
         software: "rollcall-agent 0.1.0",
         seenAt: heard === undefined ? undefined : now - heard,
         acked,

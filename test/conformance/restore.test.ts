@@ -1,0 +1,118 @@
+/**
+ * The database comes back from a backup, and the nodes know more than it does (S3, S8): nothing is sent or given until an
+ * operator opens another epoch; then every node reads everything anew, and no number is anybody else's.
+ */
+
+import { execFileSync } from "node:child_process";
+import { copyFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect, test } from "vitest";
+import { ClusterService } from "../../proto/gen/rollcall/v1/cluster_pb.ts";
+import { Node_State, NodeService } from "../../proto/gen/rollcall/v1/node_pb.ts";
+import { RolloutService } from "../../proto/gen/rollcall/v1/rollout_pb.ts";
+import { ControlPlane } from "../processes/control-plane.ts";
+import { enrolled, Holder, until } from "../processes/holder.ts";
+
+const bin = new URL("../../bin/rollcall-server", import.meta.url).pathname;
+const posix = "urn:rollcall:params:scim:schemas:extension:posix:1.0:User";
+
+async function create(plane: ControlPlane, userName: string) {
+  const { status, body } = await plane.scim("POST", "/Users", { userName, active: true });
+  const account = body[posix] as { uidNumber: number } | undefined;
+  return { status, body, id: String(body["id"]), uid: account?.uidNumber };
+}
+
+async function acked(plane: ControlPlane): Promise<number> {
+  return (await (await plane.client(RolloutService)).getRollout({})).rollout?.acked ?? 0;
+}
+
+async function states(plane: ControlPlane): Promise<(Node_State | undefined)[]> {
+  const { nodes } = await (await plane.client(NodeService)).listNodes({});
+  return nodes.map(({ state }) => state);
+}
+
+/** A control plane with a backup of it, ada in it; after the backup ada left and bob came, and the nodes know. */
+async function setBack() {
+  const plane = await ControlPlane.start();
+  const { server, identities } = await enrolled(plane, 3);
+  const database = join(plane.data, "rollcall.db");
+  const ada = await create(plane, "ada");
+  await plane.scim("POST", "/Groups", { displayName: "slurm-users", members: [{ value: ada.id }] });
+  await plane.down();
+  await copyFile(database, `${database}.backup`);
+  await plane.up();
+  const holders = identities.map((identity) => new Holder(server, identity));
+  await plane.scim("DELETE", `/Users/${ada.id}`);
+  const bob = await create(plane, "bob");
+  await plane.scim("POST", "/Groups", { displayName: "slurm-sudo", members: [{ value: bob.id }] });
+  await until(async () => (await acked(plane)) === 3);
+  await plane.down("SIGKILL");
+  const held = holders.map(({ at }) => at);
+  for (const holder of holders) holder[Symbol.dispose]();
+  await copyFile(`${database}.backup`, database);
+  for (const suffix of ["-wal", "-shm"]) await rm(`${database}${suffix}`, { force: true });
+  await plane.up();
+  const back = (n: number): Holder => {
+    const [identity, at] = [identities[n], held[n]];
+    if (!identity || !at) throw new Error("no such node");
+    return new Holder(server, identity, at, bob.uid);
+  };
+  return { plane, server, identities, bob, held, back };
+}
+
+test("nodes that are ahead fence the cluster; `restore` opens an epoch above all that they saw, and they read it anew", async () => {
+  const { plane, bob, held, back } = await setBack();
+  await using _ = plane;
+  const restore = (...args: string[]): string =>
+    execFileSync(bin, ["restore", "--data", plane.data, ...args], {
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+
+  // Nobody has told it yet: it could only guess.
+  await plane.down();
+  expect(() => restore()).toThrow(/no node of default has said what it holds/);
+  await plane.up();
+
+  const holders = [back(0), back(1)];
+  await until(() => holders.every(({ heard }) => heard.includes("welcome")));
+  await plane.process.says(/nodes hold more than this database/);
+  for (const holder of holders) holder[Symbol.dispose]();
+  const again = [back(0), back(1), back(2)];
+  await until(async () => (await states(plane)).every((state) => state === Node_State.AHEAD));
+  const { status, body } = await create(plane, "carol");
+  expect([status, String(body["detail"])]).toEqual([409, expect.stringContaining("rollcall-server restore")]);
+  // What the old database would say is said to nobody, not even when its log grows past what they hold.
+  const clusters = await plane.client(ClusterService);
+  for (let n = 0; n < 8; n++) await clusters.setCluster({ cluster: "default", home: `/home/${n}/{name}` });
+  await sleep(300);
+  for (const { heard, at } of again) expect([heard, at]).toEqual([["welcome"], held[0]]);
+  for (const holder of again) holder[Symbol.dispose]();
+  await plane.down();
+
+  const { clusters: opened } = JSON.parse(restore("-o", "json")) as { clusters: object[] };
+  expect(opened).toMatchObject([{ cluster: "default", epoch: "2", highestUid: bob.uid, nodesAhead: 3 }]);
+  await plane.up();
+  const anew = [back(0), back(1), back(2)];
+  await until(async () => (await acked(plane)) === 3);
+  for (const { heard, at } of anew) {
+    expect(heard).toContain("snapshotEnd");
+    expect(at.epoch?.seq).toBe(2n);
+  }
+  const carol = await create(plane, "carol");
+  expect([carol.status, carol.uid]).toEqual([201, (bob.uid ?? 0) + 1]);
+  for (const holder of anew) holder[Symbol.dispose]();
+});
+
+test("one node that says so fences nothing: it may lie; the others go on", async () => {
+  const { plane, server, identities, back } = await setBack();
+  await using _ = plane;
+  using liar = back(0);
+  const [, honest] = identities;
+  if (!honest) throw new Error("no such node");
+  using other = new Holder(server, honest);
+  await until(() => liar.heard.includes("welcome") && other.heard.includes("snapshotEnd"));
+  expect((await create(plane, "carol")).status).toBe(201);
+  expect(liar.heard).toEqual(["welcome"]);
+});
