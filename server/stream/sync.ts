@@ -208,7 +208,8 @@ class Stream implements OpenStream {
     const event = { kind: "hello", position, known, refused, resync, now: this.#ctx.now() } as const;
     const [session, effects] = step(this.#session, event);
     this.#session = session;
-    const ahead = session.ahead !== undefined;
+    // A log that grew since it was restored reaches what the node holds by number, but never by what it says.
+    const ahead = session.ahead !== undefined || (session.fenced && !known);
     const { highestUid, highestGid } = hello;
     const software = clean(hello.software);
     this.#ctx.desk.note(this.#id, { kind: "greeted", software, highestUid, highestGid, ahead });

@@ -86,9 +86,14 @@ test("nodes that are ahead fence the cluster; `restore` opens an epoch above all
   // What the old database would say is said to nobody, not even when its log grows past what they hold.
   const clusters = await plane.client(ClusterService);
   for (let n = 0; n < 8; n++) await clusters.setCluster({ cluster: "default", home: `/home/${n}/{name}` });
+  const { cluster } = await clusters.getCluster({ cluster: "default" });
+  expect(cluster?.revision).toBeGreaterThan(held[0]?.revision ?? 0n);
+  expect(cluster?.fencedAt).toBeDefined();
+  const later = [back(0), back(1), back(2)];
+  await until(() => later.every(({ heard }) => heard.length > 0));
   await sleep(300);
-  for (const { heard, at } of again) expect([heard, at]).toEqual([["welcome"], held[0]]);
-  for (const holder of again) holder[Symbol.dispose]();
+  for (const { heard, at } of [...again, ...later]) expect([heard, at]).toEqual([["welcome"], held[0]]);
+  for (const holder of [...again, ...later]) holder[Symbol.dispose]();
   await plane.down();
 
   const { clusters: opened } = JSON.parse(restore("-o", "json")) as { clusters: object[] };
