@@ -96,6 +96,18 @@ describe("snapshots are taken whole or not at all", () => {
     expect(agent.incoming).toBeUndefined();
   });
 
+  test.each<[string, Position, boolean]>([
+    ["an older revision of the same epoch", at(2), false],
+    ["the same revision", at(3), true],
+    ["an older revision of a later epoch", { ...at(1), epoch: { seq: 2n, id: "f".repeat(32) } }, true],
+    ["a newer revision of an earlier epoch", { ...at(9), epoch: { seq: 0n, id: "f".repeat(32) } }, false],
+    ["a newer revision of another log", { ...at(9), epoch: { seq: 1n, id: "f".repeat(32) } }, false],
+  ])("to %s: never backwards inside a life of the log", (_, to, isTaken) => {
+    const [agent, effects] = step(following, { kind: "snapshot-begin", to, count: 1 });
+    expect(kinds(effects)).toEqual(isTaken ? [] : ["say-nack"]);
+    expect(agent.incoming?.to).toEqual(isTaken ? to : undefined);
+  });
+
   test("a link that is lost in the middle forgets the half", () => {
     const [agent] = play(following, begun, chunk, { kind: "disconnected" }, { kind: "connected" });
     expect(agent.incoming).toBeUndefined();

@@ -3,9 +3,6 @@
  * operator opens another epoch; then every node reads everything anew, and no number is anybody else's.
  */
 
-import { execFileSync } from "node:child_process";
-import { copyFile, rm } from "node:fs/promises";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { ClusterService } from "../../proto/gen/rollcall/v1/cluster_pb.ts";
@@ -14,7 +11,6 @@ import { RolloutService } from "../../proto/gen/rollcall/v1/rollout_pb.ts";
 import { ControlPlane } from "../processes/control-plane.ts";
 import { enrolled, Holder, until } from "../processes/holder.ts";
 
-const bin = new URL("../../bin/rollcall-server", import.meta.url).pathname;
 const posix = "urn:rollcall:params:scim:schemas:extension:posix:1.0:User";
 
 async function create(plane: ControlPlane, userName: string) {
@@ -36,11 +32,10 @@ async function states(plane: ControlPlane): Promise<(Node_State | undefined)[]> 
 async function setBack() {
   const plane = await ControlPlane.start();
   const { server, identities } = await enrolled(plane, 3);
-  const database = join(plane.data, "rollcall.db");
   const ada = await create(plane, "ada");
   await plane.scim("POST", "/Groups", { displayName: "slurm-users", members: [{ value: ada.id }] });
   await plane.down();
-  await copyFile(database, `${database}.backup`);
+  await plane.backup();
   await plane.up();
   const holders = identities.map((identity) => new Holder(server, identity));
   await plane.scim("DELETE", `/Users/${ada.id}`);
@@ -50,8 +45,7 @@ async function setBack() {
   await plane.down("SIGKILL");
   const held = holders.map(({ at }) => at);
   for (const holder of holders) holder[Symbol.dispose]();
-  await copyFile(`${database}.backup`, database);
-  for (const suffix of ["-wal", "-shm"]) await rm(`${database}${suffix}`, { force: true });
+  await plane.putBack();
   await plane.up();
   const back = (n: number): Holder => {
     const [identity, at] = [identities[n], held[n]];
@@ -64,15 +58,9 @@ async function setBack() {
 test("nodes that are ahead fence the cluster; `restore` opens an epoch above all that they saw, and they read it anew", async () => {
   const { plane, bob, held, back } = await setBack();
   await using _ = plane;
-  const restore = (...args: string[]): string =>
-    execFileSync(bin, ["restore", "--data", plane.data, ...args], {
-      encoding: "utf8",
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-
   // Nobody has told it yet: it could only guess.
   await plane.down();
-  expect(() => restore()).toThrow(/no node of default has said what it holds/);
+  await expect(plane.restore()).rejects.toThrow(/no node of default has said what it holds/);
   await plane.up();
 
   const holders = [back(0), back(1)];
@@ -96,7 +84,7 @@ test("nodes that are ahead fence the cluster; `restore` opens an epoch above all
   for (const holder of [...again, ...later]) holder[Symbol.dispose]();
   await plane.down();
 
-  const { clusters: opened } = JSON.parse(restore("-o", "json")) as { clusters: object[] };
+  const { clusters: opened } = JSON.parse(await plane.restore("-o", "json")) as { clusters: object[] };
   expect(opened).toMatchObject([{ cluster: "default", epoch: "2", highestUid: bob.uid, nodesAhead: 3 }]);
   await plane.up();
   const anew = [back(0), back(1), back(2)];

@@ -1,6 +1,7 @@
 /** A real rollcall-server on free ports of loopback, with clients for its API and its SCIM endpoint. */
 
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { once } from "node:events";
+import { copyFile, mkdtemp, readFile, rm } from "node:fs/promises";
 import { Agent, request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -74,6 +75,29 @@ export class ControlPlane implements AsyncDisposable {
 
   async down(signal: NodeJS.Signals = "SIGTERM"): Promise<number | undefined> {
     return this.process.end(signal);
+  }
+
+  /** Keeps a copy of the database; the server must be down. */
+  async backup(): Promise<void> {
+    await copyFile(this.#database, `${this.#database}.backup`);
+  }
+
+  /** Puts the copy in the database's place; the server must be down. */
+  async putBack(): Promise<void> {
+    await copyFile(`${this.#database}.backup`, this.#database);
+    for (const suffix of ["-wal", "-shm"]) await rm(`${this.#database}${suffix}`, { force: true });
+  }
+
+  /** `rollcall-server restore`: what it says. @throws Error with its output, if it refuses. */
+  async restore(...args: string[]): Promise<string> {
+    const restoring = startBin("rollcall-server", ["restore", "--data", this.data, ...args]);
+    await once(restoring.process, "close");
+    if (restoring.process.exitCode !== 0) throw new Error(restoring.stderr);
+    return restoring.stdout.trimEnd();
+  }
+
+  get #database(): string {
+    return join(this.data, "rollcall.db");
   }
 
   async adminToken(): Promise<string> {

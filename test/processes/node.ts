@@ -80,6 +80,12 @@ export class AgentNode implements AsyncDisposable {
     else await writeFile(path, script, { mode: 0o755 });
   }
 
+  /** The uid that the node's passwd cache gives a name; "none" if it has no such name. */
+  async uid(name: string): Promise<string> {
+    const lines = (await readFile(join(this.etc, "passwd.cache"), "utf8")).split("\n");
+    return lines.find((line) => line.startsWith(`${name}:`))?.split(":")[2] ?? "none";
+  }
+
   /** Names of the people that its passwd.cache holds, through the link that readers use. */
   async people(): Promise<string[]> {
     const text = await readFile(join(this.etc, "passwd.cache"), "utf8").catch(() => "");

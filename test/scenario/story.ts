@@ -52,6 +52,7 @@ class Story implements AsyncDisposable {
         this.#node(name)
           .people()
           .then((found) => found.join(" ") || "nobody"),
+      uid: ([name = "", who = ""]) => this.#node(name).uid(who),
       refusals: async ([name = ""]) => String(this.#node(name).process.stderr.split('"msg":"refused"').length - 1),
       keys: ([name = ""]) =>
         this.#node(name)
@@ -124,6 +125,9 @@ class Story implements AsyncDisposable {
         return "started";
       case "server":
         if (a === "up") return this.#plane.up().then(() => "up");
+        if (a === "backup") return this.#plane.backup().then(() => "kept");
+        if (a === "back") return this.#plane.putBack().then(() => "as it was");
+        if (a === "restore") return this.#plane.restore();
         return String(await this.#plane.down(a === "kill" ? "SIGKILL" : "SIGTERM"));
       case "resync":
         await (await this.#plane.client(NodeService)).resyncNode({ node: a });
