@@ -7,7 +7,7 @@
  */
 
 import { type Delta, whyNot } from "../identity/delta.ts";
-import type { Position } from "../identity/position.ts";
+import { type Position, whyBackwards } from "../identity/position.ts";
 import type { Resource } from "../identity/resource.ts";
 import type { Isolated } from "./sink.ts";
 
@@ -205,17 +205,6 @@ function onRetry(agent: Agent): Turn {
   if (agent.work.kind !== "stuck") return [agent, []];
   const { to, attempt } = agent.work;
   return [{ ...agent, work: { kind: "applying", to, attempt } }, [{ kind: "try-again" }]];
-}
-
-/** Why a snapshot would take the node back: a log goes backwards only into a later life of it, which an operator opened. */
-function whyBackwards(at: Position, to: Position): string | undefined {
-  if (at.revision === 0n && at.epoch.seq === 0n) return undefined;
-  const { seq } = to.epoch;
-  const held = `the node holds revision ${at.revision} of epoch ${at.epoch.seq}`;
-  if (seq < at.epoch.seq) return `a snapshot of epoch ${seq}, but ${held}`;
-  if (seq > at.epoch.seq) return undefined;
-  if (to.epoch.id !== at.epoch.id) return `a snapshot of another log's epoch ${seq}, but ${held}`;
-  return to.revision < at.revision ? `a snapshot of revision ${to.revision}, but ${held}` : undefined;
 }
 
 /** Why a new message cannot be taken now. A stuck apply that changed nothing yet gives way to what is newer. */

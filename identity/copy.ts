@@ -8,7 +8,7 @@
 
 import { type Delta, whyNot } from "./delta.ts";
 import { nothing, shift } from "./digest.ts";
-import { origin, type Position } from "./position.ts";
+import { origin, type Position, whyBackwards } from "./position.ts";
 import { refuse } from "./refusal.ts";
 import { keyOf, print, type Resource, type ResourceKey } from "./resource.ts";
 
@@ -57,15 +57,8 @@ export function prepare(copy: Copy, delta: Delta): Step {
  * @throws Refusal `conflict` if its digest is not its position's, or it would take the copy backwards inside an epoch.
  */
 export function prepareSnapshot(copy: Copy, to: Position, resources: Iterable<Resource>): Step {
-  const { epoch, revision } = copy.at;
-  if (to.epoch.seq < epoch.seq)
-    refuse("conflict", `the snapshot is of epoch ${to.epoch.seq}, this copy of ${epoch.seq}`);
-  if (to.epoch.seq === epoch.seq && to.epoch.id !== epoch.id) {
-    refuse("conflict", `the snapshot is of another epoch ${to.epoch.seq} than this copy`);
-  }
-  if (to.epoch.seq === epoch.seq && to.revision < revision) {
-    refuse("conflict", `the snapshot goes back to revision ${to.revision}, this copy is at ${revision}`);
-  }
+  const backwards = whyBackwards(copy.at, to);
+  if (backwards !== undefined) refuse("conflict", backwards);
   const next = new Map<ResourceKey, Resource>();
   for (const resource of resources) {
     if (next.has(keyOf(resource))) refuse("invalid", `the snapshot holds ${keyOf(resource)} twice`);

@@ -36,3 +36,13 @@ export function samePosition(a: Position, b: Position): boolean {
 export function showPosition({ epoch, revision }: Position): string {
   return `${epoch.seq}.r${revision}`;
 }
+
+/** Why a snapshot would take a copy back; undefined: it does not. A log goes back only into a later life, which an operator opened. */
+export function whyBackwards(at: Position, to: Position): string | undefined {
+  const { seq, id } = to.epoch;
+  if (seq > at.epoch.seq) return undefined;
+  if (seq < at.epoch.seq) return `the snapshot is of epoch ${seq}, this copy of ${at.epoch.seq}`;
+  if (id !== at.epoch.id) return `the snapshot is of another epoch ${seq} than this copy`;
+  if (to.revision >= at.revision) return undefined;
+  return `the snapshot goes back to revision ${to.revision}, this copy is at ${at.revision}`;
+}
