@@ -75,7 +75,12 @@ export async function listen(shared: ThreadsContext, options: NodePortOptions): 
   );
   // Whoever listens on another's descriptor must let go of it first.
   const all = [...others, first];
-  await Promise.all(others.map(({ listening }) => listening));
+  try {
+    await Promise.all(others.map(({ listening }) => listening));
+  } catch (err) {
+    await Promise.all(all.map((thread) => thread.finish("stop")));
+    throw err;
+  }
   const finish = async (how: "drain" | "stop"): Promise<void> => {
     await Promise.all(all.map((thread) => thread.finish(how)));
   };
@@ -97,7 +102,8 @@ class Thread {
   readonly #ended: Promise<void>;
   readonly #lines = new Map<StreamId, Line>();
   readonly #following = new Map<string, Disposable[]>();
-  #isFinishing = false;
+  /** A thread that ends by itself in any other state takes the server with it. */
+  #state: "starting" | "listening" | "finishing" = "starting";
 
   constructor(shared: ThreadsContext, authority: Authority, claims: WeakMap<Entry, Line>, start: StreamsStart) {
     this.#shared = shared;
@@ -107,13 +113,14 @@ class Thread {
     this.#ended = new Promise((resolve) => this.#worker.once("exit", () => resolve()));
     this.listening = new Promise((resolve, reject) => {
       this.#worker.on("message", (message: FromStreams) => {
-        if (message.kind === "listening") resolve(message);
-        else this.#hear(message);
+        if (message.kind !== "listening") return this.#hear(message);
+        this.#state = "listening";
+        return resolve(message);
       });
       this.#worker.on("error", (err) => {
         reject(err);
         // Agents of a thread that is gone would wait for a server that looks well: a restart takes seconds.
-        if (!this.#isFinishing) this.#fail(err);
+        if (this.#state === "listening") this.#fail(err);
       });
     });
     this.listening.catch(() => undefined);
@@ -124,8 +131,9 @@ class Thread {
   }
 
   async finish(how: "drain" | "stop"): Promise<void> {
-    this.#isFinishing = true;
+    this.#state = "finishing";
     this.say({ kind: how });
+    // One that never listened hears nothing, and has ended already.
     await this.#ended;
     for (const following of this.#following.values()) for (const each of following) each[Symbol.dispose]();
     for (const line of this.#lines.values()) this.#close(line);

@@ -43,3 +43,9 @@ test("three threads hold twelve nodes: each change reaches all, a ban and a resy
   for (const holder of holders) holder[Symbol.dispose]();
   expect(await plane.down()).toBe(0);
 });
+
+test("a node port that is taken is said, and ends the start", async () => {
+  await using plane = await ControlPlane.start();
+  const second = ControlPlane.start(undefined, ["--stream-threads", "2", "--node-listen", plane.urls.nodes]);
+  await expect(second).rejects.toThrow(/EADDRINUSE/);
+});
