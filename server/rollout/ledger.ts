@@ -20,7 +20,9 @@ export interface Entry {
   resync: boolean;
   latency: number | undefined;
   deliveredBy: "delta" | "snapshot" | undefined;
-  /** The open stream, if there is one. */
+  /** The newest stream that was let in, from before it says Hello: what must end it, ends this. */
+  claim: Link | undefined;
+  /** The open stream, if there is one that said Hello. */
   link: Link | undefined;
   heardSavedAt: number;
   /** Which run of the agent refused what, so that a reconnect of the same one is not sent it again. */
@@ -75,7 +77,7 @@ export class Ledger implements Fleet, AsyncDisposable {
     const entry = this.entry(node.cluster, node.name);
     if (entry && renewed) entry.node = node;
     else {
-      entry?.link?.end("the node enrolled anew");
+      entry?.claim?.end("the node enrolled anew");
       this.#cluster(node.cluster).set(node.name, newEntry(node, unseen, false));
     }
     this.#changed(node.cluster);
@@ -98,7 +100,7 @@ export class Ledger implements Fleet, AsyncDisposable {
 
   /** Ends every open stream of a cluster. */
   endAll(cluster: string, reason: string): void {
-    for (const { link } of this.#entries.get(cluster)?.values() ?? []) link?.end(reason);
+    for (const { claim } of this.#entries.get(cluster)?.values() ?? []) claim?.end(reason);
   }
 
   /** Notes that a node was heard. Nobody is told, and it is written at most once a minute: a fleet's heartbeats are many. */
@@ -180,14 +182,14 @@ export class Ledger implements Fleet, AsyncDisposable {
     const entry = this.entry(cluster, name) ?? refuse("not-found", `no node ${name}`);
     await resyncNode(this.#ctx, actor, entry.node);
     entry.resync = true;
-    entry.link?.resync();
+    entry.claim?.resync();
   }
 
   async ban(actor: Actor, cluster: string, name: string): Promise<void> {
     const entry = this.entry(cluster, name) ?? refuse("not-found", `no node ${name}`);
     await banNode(this.#ctx, actor, entry.node);
     entry.node = { ...entry.node, banned: true };
-    entry.link?.end("the node is banned");
+    entry.claim?.end("the node is banned");
     this.#changed(cluster);
   }
 
@@ -260,6 +262,7 @@ function newEntry(node: Enrolment, progress: Progress, resync: boolean): Entry {
     resync,
     latency: undefined,
     deliveredBy: undefined,
+    claim: undefined,
     link: undefined,
     heardSavedAt: 0,
     refusal: undefined,

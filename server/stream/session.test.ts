@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Digest } from "../../identity/digest.ts";
 import { origin, type Position } from "../../identity/position.ts";
-import { ackDeadline, type Effect, type Event, heartbeatInterval, open, type Session, step } from "./session.ts";
+import { ackDeadline, type Effect, type Event, fence, heartbeatInterval, open, type Session, step } from "./session.ts";
 
 const epoch = { seq: 2n, id: "e".repeat(32) };
 const at = (revision: number, life = epoch): Position => ({
@@ -111,6 +111,22 @@ describe("P3: a refused position is not sent again", () => {
   test("a new revision is sent, from where the node is", () => {
     const [, effects] = step(refused, { kind: "head", head: at(5), now });
     expect(effects).toEqual([{ kind: "send-delta", from: at(3), to: at(5) }]);
+  });
+
+  test("an operator's resync while a delta is under way sends a snapshot after it", () => {
+    const [sent] = greet(at(3), at(4));
+    const [asked, quiet] = step(sent, { kind: "resync", now });
+    expect(kinds(quiet)).toEqual([]);
+    const [, effects] = step(asked, { kind: "ack", position: at(4), now });
+    expect(kinds(effects)).toEqual(["acked", "send-snapshot"]);
+  });
+
+  test("a fenced session sends nothing, whatever the node says and wherever the head goes", () => {
+    const fenced = fence(open(at(5), now));
+    const hello = { kind: "hello", position: at(3), known: true, refused: undefined, resync: true, now } as const;
+    const [greeted, effects] = step(fenced, hello);
+    expect(kinds(effects)).toEqual(["welcome wait"]);
+    expect(kinds(play(greeted, { kind: "head", head: at(9), now }, { kind: "resync", now })[1])).toEqual([]);
   });
 
   test("an operator's resync sends a snapshot", () => {

@@ -202,7 +202,8 @@ function ack(session: Session, { position, now }: Event & { kind: "ack" }): Turn
     match: position,
     sent: inFlight ? undefined : sent,
     refused: [],
-    needsSnapshot: false,
+    // A delta that was on its way when a snapshot was asked for is not that snapshot.
+    needsSnapshot: by === "delta" && session.needsSnapshot,
   };
   const [pumped, effects] = pump(settled, now);
   return [pumped, [{ kind: "acked", position, by }, ...effects]];

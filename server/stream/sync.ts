@@ -101,6 +101,10 @@ class Stream implements OpenStream {
   readonly #until: number;
   #session: Session;
   #greeted = false;
+  /** Its Hello was answered. */
+  #isWelcome = false;
+  /** An operator asked for a snapshot since it was let in. */
+  #wantsAll = false;
   #instance = "";
   #isDegraded = true;
   #ended = false;
@@ -120,7 +124,8 @@ class Stream implements OpenStream {
   }
 
   resync(): void {
-    if (this.#greeted) this.on({ kind: "resync", now: this.#ctx.now() });
+    this.#wantsAll = true;
+    if (this.#isWelcome) this.on({ kind: "resync", now: this.#ctx.now() });
   }
 
   tick(): void {
@@ -202,7 +207,9 @@ class Stream implements OpenStream {
     const head = this.#ctx.heads.head(cluster, role) ?? this.#session.head;
     this.#session = { ...this.#session, head };
     this.#instance = hello.instanceId;
-    const { refusal, resync } = this.#admission;
+    this.#isWelcome = true;
+    const { refusal } = this.#admission;
+    const resync = this.#admission.resync || this.#wantsAll;
     const refused = refusal?.instance === hello.instanceId ? refusal.position : undefined;
     if (this.#admission.fenced) this.#session = fence(this.#session);
     const event = { kind: "hello", position, known, refused, resync, now: this.#ctx.now() } as const;

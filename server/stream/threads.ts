@@ -13,6 +13,7 @@ import type { Context } from "../directory/context.ts";
 import { fenceCluster } from "../directory/epochs.ts";
 import { enrol, renew } from "../directory/nodes.ts";
 import type { Entry, Ledger, Link } from "../rollout/ledger.ts";
+import type { Cluster } from "../store/clusters.ts";
 import type {
   Admission,
   FromStreams,
@@ -56,7 +57,6 @@ const snapshotsAtOnce = 8;
 /** Listens for agents. Resolves once every thread does. */
 export async function listen(shared: ThreadsContext, options: NodePortOptions): Promise<NodeThreads> {
   const { authority, certificate, database, host, port, threads } = options;
-  const claims = new WeakMap<Entry, Line>();
   const start: StreamsStart = {
     database,
     host,
@@ -67,11 +67,11 @@ export async function listen(shared: ThreadsContext, options: NodePortOptions): 
     trustDomain: authority.trustDomain,
     snapshots: Math.max(1, Math.floor(snapshotsAtOnce / threads)),
   };
-  const first = new Thread(shared, authority, claims, start);
+  const first = new Thread(shared, authority, start);
   const bound = await first.listening;
   const others = Array.from(
     { length: threads - 1 },
-    () => new Thread(shared, authority, claims, { ...start, port: bound.port, fd: bound.fd }),
+    () => new Thread(shared, authority, { ...start, port: bound.port, fd: bound.fd }),
   );
   // Whoever listens on another's descriptor must let go of it first.
   const all = [...others, first];
@@ -97,7 +97,6 @@ class Thread {
   readonly listening: Promise<{ port: number; fd: number }>;
   readonly #shared: ThreadsContext;
   readonly #authority: Authority;
-  readonly #claims: WeakMap<Entry, Line>;
   readonly #worker: Worker;
   readonly #ended: Promise<void>;
   readonly #lines = new Map<StreamId, Line>();
@@ -105,10 +104,9 @@ class Thread {
   /** A thread that ends by itself in any other state takes the server with it. */
   #state: "starting" | "listening" | "finishing" = "starting";
 
-  constructor(shared: ThreadsContext, authority: Authority, claims: WeakMap<Entry, Line>, start: StreamsStart) {
+  constructor(shared: ThreadsContext, authority: Authority, start: StreamsStart) {
     this.#shared = shared;
     this.#authority = authority;
-    this.#claims = claims;
     this.#worker = new Worker(new URL("./worker.ts", import.meta.url), { workerData: start });
     this.#ended = new Promise((resolve) => this.#worker.once("exit", () => resolve()));
     this.listening = new Promise((resolve, reject) => {
@@ -190,7 +188,7 @@ class Thread {
 
   async #enrol({ joinToken, name, request, peer }: Questions["enrol"]["ask"]): Promise<string> {
     const { ctx, ledger, log } = this.#shared;
-    const isConnected = (cluster: string, node: string): boolean => ledger.entry(cluster, node)?.link !== undefined;
+    const isConnected = (cluster: string, node: string): boolean => ledger.entry(cluster, node)?.claim !== undefined;
     const { node, issued } = await enrol(ctx, joinToken, name, isConnected, (subject) =>
       this.#authority.issueNode(subject, request),
     );
@@ -201,7 +199,7 @@ class Thread {
 
   async #renew({ identity, request }: Questions["renew"]["ask"]): Promise<string> {
     const { ctx, ledger, log } = this.#shared;
-    const entry = await this.#entry(identity);
+    const entry = this.#entry((await this.#cluster(identity)).id, identity);
     const { node, issued } = await renew(ctx, entry.node, identity.serial, (subject) =>
       this.#authority.issueNode(subject, request),
     );
@@ -211,25 +209,30 @@ class Thread {
   }
 
   async #admit({ identity, stream }: Questions["admit"]["ask"]): Promise<Admission> {
-    const { ctx, hub } = this.#shared;
-    const entry = await this.#entry(identity);
-    const { cluster, role } = entry.node;
-    const head = await hub.head(cluster, role);
-    const fenced = (await ctx.store.read((tx) => tx.clusters.get(cluster)))?.fencedAt !== undefined;
+    const { hub } = this.#shared;
+    const { id: cluster, fencedAt } = await this.#cluster(identity);
+    const head = await hub.head(cluster, identity.role);
+    // From here on nothing waits: who is banned before this is refused, who is after it has a claim that is ended.
+    const entry = this.#entry(cluster, identity);
+    const { node, refusal, resync } = entry;
     this.#follow(cluster);
-    const line = new Line(this, stream, entry, () => hub.known(cluster, role) ?? head);
+    const line = new Line(this, stream, entry, () => hub.known(cluster, node.role) ?? head);
     // Of two streams of one identity the newest wins: the older one is usually a connection that died unseen.
-    this.#claims.get(entry)?.end("another stream of this node took its place");
-    this.#claims.set(entry, line);
+    entry.claim?.end("another stream of this node took its place");
+    entry.claim = line;
     this.#lines.set(stream, line);
-    return { node: entry.node, head, refusal: entry.refusal, resync: entry.resync, fenced };
+    return { node, head, refusal, resync, fenced: fencedAt !== undefined };
+  }
+
+  /** @throws Refusal `forbidden`. */
+  async #cluster({ cluster, node }: NodeIdentity): Promise<Cluster> {
+    const found = await this.#shared.ctx.store.read((tx) => tx.clusters.byName(cluster));
+    return found ?? refuse("forbidden", `${node} is of a cluster that is not there any more`);
   }
 
   /** Whose certificate it is, if it is the node's newest or the one before. @throws Refusal `forbidden`. */
-  async #entry({ cluster: clusterName, node, role, serial }: NodeIdentity): Promise<Entry> {
-    const { ctx, ledger } = this.#shared;
-    const cluster = (await ctx.store.read((tx) => tx.clusters.byName(clusterName)))?.id;
-    const entry = cluster === undefined ? undefined : ledger.entry(cluster, node);
+  #entry(cluster: string, { node, role, serial }: NodeIdentity): Entry {
+    const entry = this.#shared.ledger.entry(cluster, node);
     const isCurrent = entry && [entry.node.serial, entry.node.serialBefore].includes(serial);
     if (!entry || !isCurrent || entry.node.banned || entry.node.role !== role) {
       const reason = `the certificate of ${node} is banned or was replaced; enrol again with a new join token`;
@@ -257,7 +260,7 @@ class Thread {
     const { ledger } = this.#shared;
     const { entry } = line;
     if (note.kind === "closed") return this.#close(line);
-    if (this.#claims.get(entry) !== line) return;
+    if (entry.claim !== line) return;
     switch (note.kind) {
       case "greeted":
         line.ahead = note.ahead;
@@ -297,7 +300,7 @@ class Thread {
 
   #close(line: Line): void {
     this.#lines.delete(line.stream);
-    if (this.#claims.get(line.entry) === line) this.#claims.delete(line.entry);
+    if (line.entry.claim === line) line.entry.claim = undefined;
     if (line.entry.link === line) this.#shared.ledger.note(line.entry, { link: undefined, progress: {} });
   }
 }

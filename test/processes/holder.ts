@@ -71,8 +71,10 @@ export async function enrolled(
 
 /** Resolves once something is so. @throws Error after ten seconds. */
 export async function until(isTrue: () => boolean | Promise<boolean>): Promise<void> {
+  // Made here, so that it says who waited.
+  const late = new Error("it never came true");
   for (let tries = 0; !(await isTrue()); tries++) {
-    if (tries > 500) throw new Error("it never came true");
+    if (tries > 500) throw late;
     await sleep(20);
   }
 }
