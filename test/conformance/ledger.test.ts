@@ -1,0 +1,39 @@
+/** What nodes proved is written behind, some at a time; a write that fails is tried again, and loses nothing. */
+
+import { pino } from "pino";
+import { expect, test } from "vitest";
+import { enrol } from "../../server/directory/nodes.ts";
+import { createJoinToken } from "../../server/directory/tokens.ts";
+import { Ledger } from "../../server/rollout/ledger.ts";
+import type { Store } from "../../server/store/store.ts";
+import { admin, openDirectory } from "./directory.ts";
+
+test("a failed write of progress is told once, and the next one writes it", async () => {
+  await using directory = await openDirectory();
+  const { ctx, cluster } = directory;
+  let isFull = false;
+  const store: Store = {
+    ...ctx.store,
+    write: (command) => (isFull ? Promise.reject(new Error("database or disk is full")) : ctx.store.write(command)),
+  };
+  const ledger = new Ledger({ ...ctx, store }, pino({ level: "silent" }));
+  const issue = () => Promise.resolve({ chainPem: "", serial: "01", notAfter: 2_000_000_000_000 });
+  for (let n = 0; n < 250; n++) {
+    const { secret } = await createJoinToken(ctx, admin, "default", "login");
+    const { node } = await enrol(ctx, secret, `n${n}`, () => false, issue);
+    ledger.enrolled(node, false);
+    const entry = ledger.entry(cluster, node.name);
+    if (entry) ledger.note(entry, { progress: { software: "test" } });
+  }
+  const written = async (): Promise<number> => {
+    const nodes = await ctx.store.read((tx) => tx.nodes.all());
+    return nodes.filter(({ progress }) => progress.software === "test").length;
+  };
+  isFull = true;
+  await expect(ledger.save()).rejects.toThrow(/write progress/);
+  isFull = false;
+  await ledger.save();
+  expect(await written()).toBe(100);
+  await ledger[Symbol.asyncDispose]();
+  expect(await written()).toBe(250);
+});
