@@ -121,6 +121,17 @@ describe("P3: a refused position is not sent again", () => {
     expect(kinds(effects)).toEqual(["acked", "send-snapshot"]);
   });
 
+  test("and after its refusal too", () => {
+    const [sent] = greet(at(3), at(4));
+    const [asked] = step(sent, { kind: "resync", now });
+    const refusal = { kind: "nack", at: at(3), revision: 4n, diverged: false, now } as const;
+    const [again, effects] = step(asked, refusal);
+    expect(kinds(effects)).toEqual(["refused", "send-snapshot"]);
+    // The snapshot itself is refused: it is not sent again and again.
+    const [reading] = step(again, { kind: "reading", to: at(4), now });
+    expect(kinds(step(reading, refusal)[1])).toEqual(["refused"]);
+  });
+
   test("a fenced session sends nothing, whatever the node says and wherever the head goes", () => {
     const fenced = fence(open(at(5), now));
     const hello = { kind: "hello", position: at(3), known: true, refused: undefined, resync: true, now } as const;

@@ -222,7 +222,8 @@ function nack(session: Session, event: Event & { kind: "nack" }): Turn {
     ];
   }
   // A delta that does not fit is answered by a snapshot, once; a refused snapshot waits for something new.
-  const needsSnapshot = event.diverged && sent.kind === "delta";
+  // One that an operator asked for while the delta was on its way is still owed.
+  const needsSnapshot = sent.kind === "delta" && (event.diverged || session.needsSnapshot);
   const refused = [...session.refused, sent.to].slice(-8);
   const [pumped, effects] = pump({ ...session, sent: undefined, refused, needsSnapshot }, event.now);
   return [pumped, [{ kind: "refused", revision: event.revision }, ...effects]];
