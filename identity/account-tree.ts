@@ -1,7 +1,7 @@
 /** The tree of Slurm accounts that a cluster's rules make: an account has one place in it, whoever grants it. */
 
 import { fold } from "./fold.ts";
-import type { Grant, Rule } from "./grant.ts";
+import type { Rule } from "./grant.ts";
 import { quote, refuse } from "./refusal.ts";
 import type { Account } from "./resource.ts";
 
@@ -19,15 +19,20 @@ export function accountsOf(rules: readonly Rule[]): Account[] {
   return [...accounts.values()];
 }
 
-/** Whether two are about the same: a group grants many Slurm accounts, and one of every other kind. */
-export function isSameGrant(grant: Grant, what: { readonly kind: string; readonly account?: string }): boolean {
-  return grant.kind === what.kind && (grant.kind !== "account" || grant.account === what.account);
+/** Whether a rule is about what is named: a group grants many Slurm accounts, and one of every other kind. */
+export function isAbout(
+  { group, grant }: Rule,
+  named: string,
+  what: { readonly kind: string; readonly account?: string },
+): boolean {
+  if (fold(group) !== fold(named) || grant.kind !== what.kind) return false;
+  return grant.kind !== "account" || grant.account === what.account;
 }
 
 /** @throws Refusal `conflict` (another rule puts the account elsewhere), `invalid` (a circle). */
 export function checkAccount(rules: readonly Rule[], { group, grant }: Rule): void {
   if (grant.kind !== "account") return;
-  const others = rules.filter((rule) => !(fold(rule.group) === fold(group) && isSameGrant(rule.grant, grant)));
+  const others = rules.filter((rule) => !isAbout(rule, group, grant));
   for (const other of others) {
     if (other.grant.kind !== "account" || other.grant.account !== grant.account) continue;
     if (other.grant.parent === grant.parent) continue;

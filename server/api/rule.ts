@@ -1,7 +1,6 @@
 /** Access rules as messages. What they grant is checked by identity's grammar, field by field. */
 
-import type { Rule } from "../../identity/grant.ts";
-import { parseGrant } from "../../identity/grant.ts";
+import { parseGrant, type Rule } from "../../identity/grant.ts";
 import { refuse } from "../../identity/refusal.ts";
 import { type AccessRule, AccessRuleSchema, AdminLevel } from "../../proto/gen/rollcall/v1/cluster_pb.ts";
 import { message } from "./field.ts";

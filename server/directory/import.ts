@@ -117,7 +117,6 @@ async function planFor(tx: Tx, org: string, estate: Estate, mapping: Mapping, cr
   ]);
   const told = await tx.estate.everTold(org, [...keys.keys()]);
   const { settings } = await tx.clusters.orgOf(org);
-  const primaries = Map.groupBy(people, ({ gid }) => gid ?? 0);
   return plan(
     matches,
     {
@@ -125,7 +124,7 @@ async function planFor(tx: Tx, org: string, estate: Estate, mapping: Mapping, cr
       names: await tx.estate.names(org),
       released: new Set([...told].flatMap((key) => keys.get(key) ?? [])),
       gids: new Set(groups.map(({ gid }) => gid)),
-      primaries: new Map([...primaries].map(([gid, theirs]) => [gid, theirs.map(({ id }) => id)])),
+      primaries: Map.groupBy(people, ({ gid }) => gid),
       keys: create ? await tx.estate.keys(org) : new Set(),
       shells: settings.shells,
     },
@@ -201,16 +200,12 @@ async function apply(
     if (group) await tx.estate.setGroup(id, { name, gid }, now);
     else {
       const stated = { displayName: name, externalId: undefined, origin: "admin" };
-      await tx.groups.put({ ...stated, id, org, name, gid, createdAt: now, modifiedAt: now });
+      const made = { ...stated, id, org, name, gid, createdAt: now, modifiedAt: now };
+      await tx.groups.put(made);
       // Who of the files is not there is left out: their system accounts.
       const added = await tx.estate.idsOf(org, members);
       await tx.groups.addUsers(id, added);
-      recordMembers(
-        tx,
-        actor,
-        { ...stated, id, org, name, gid, createdAt: now, modifiedAt: now },
-        { added, removed: [] },
-      );
+      recordMembers(tx, actor, made, { added, removed: [] });
     }
     users.push(...(await tx.groups.usersWithin([id])));
     touchedGroups.push(id);

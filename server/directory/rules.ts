@@ -1,7 +1,6 @@
 /** Commands on access rules: what groups grant in a cluster. Operators state them; an identity provider never can. */
 
-import { checkAccount, isSameGrant } from "../../identity/account-tree.ts";
-import { fold } from "../../identity/fold.ts";
+import { checkAccount, isAbout } from "../../identity/account-tree.ts";
 import type { Grant, Rule } from "../../identity/grant.ts";
 import { quote, refuse } from "../../identity/refusal.ts";
 import type { Cluster } from "../store/clusters.ts";
@@ -37,7 +36,7 @@ export async function putRule(
     const rules = await tx.clusters.rules(cluster.id);
     checkAccount(rules, rule);
     await tx.clusters.putRule(cluster.id, rule);
-    const before = rules.find((each) => fold(each.group) === fold(rule.group) && isSameGrant(each.grant, rule.grant));
+    const before = rules.find((each) => isAbout(each, rule.group, rule.grant));
     recordRule(tx, actor, cluster, before ? "rule.change" : "rule.add", { before, after: rule });
     await followRules(tx, cluster, [rule.group], `${show(actor)}: rule`, ctx.now(), how);
   });
@@ -55,7 +54,7 @@ export async function removeRule(
   return change(ctx, clusterName, how, async (tx, cluster) => {
     const rules = await tx.clusters.rules(cluster.id);
     const rule =
-      rules.find(({ group: named, grant }) => fold(named) === fold(group) && isSameGrant(grant, what)) ??
+      rules.find((each) => isAbout(each, group, what)) ??
       refuse("not-found", `the group ${quote(group)} grants no ${what.kind} ${what.account ?? ""} in ${clusterName}`);
     await tx.clusters.removeRule(cluster.id, rule);
     recordRule(tx, actor, cluster, "rule.remove", { before: rule });

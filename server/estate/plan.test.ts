@@ -87,7 +87,7 @@ describe("a primary group", () => {
 
   test("takes along who has it, or stays", () => {
     const ada = person("ada", { gid: 6009 });
-    const standing = { primaries: new Map([[6009, [ada.id]]]) };
+    const standing = { primaries: new Map([[6009, [ada]]]) };
     const teams = [team("lab", 6001)];
     expect(problemsOf({ teams }, [ada], [moving], standing)).toEqual([
       "group:1 gid: 6009 is the primary group of 1 whom the files do not have: give their accounts too",

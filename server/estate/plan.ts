@@ -24,8 +24,8 @@ export interface Standing {
   readonly released: ReadonlySet<string>;
   /** GIDs of the directory's groups. */
   readonly gids: ReadonlySet<number>;
-  /** By GID, those whose primary group it is: ids of the directory. */
-  readonly primaries: ReadonlyMap<number, readonly string[]>;
+  /** By GID, those whose primary group it is; undefined: their private group. */
+  readonly primaries: ReadonlyMap<number | undefined, readonly { readonly id: string }[]>;
   /** Hashes of the keys that somebody has. */
   readonly keys: ReadonlySet<string>;
   /** Login shells that the org allows. */
@@ -201,7 +201,7 @@ function checkPrimaries(
   problems: Problem[],
 ): void {
   for (const { team, group } of moved) {
-    const behind = (primaries.get(group.gid) ?? []).filter((id) => !stated.has(id));
+    const behind = (primaries.get(group.gid) ?? []).filter(({ id }) => !stated.has(id));
     if (behind.length === 0) continue;
     const rule = `${group.gid} is the primary group of ${behind.length} whom the files do not have: give their accounts too`;
     problems.push({ ...placeOf(team), field: "gid", value: String(team.gid), rule });

@@ -3,7 +3,7 @@
  * taken over: only an operator's rule says that.
  */
 
-import { checkAccount, isSameGrant } from "../../identity/account-tree.ts";
+import { checkAccount, isAbout } from "../../identity/account-tree.ts";
 import { fold } from "../../identity/fold.ts";
 import type { AccountGrant, Rule } from "../../identity/grant.ts";
 import { Refusal } from "../../identity/refusal.ts";
@@ -60,11 +60,7 @@ export function planSlurm(
         unmatched.push(name);
         continue;
       }
-      if (
-        present.some(
-          (rule) => fold(rule.group) === fold(group) && isSameGrant(rule.grant, { kind: "account", account: name }),
-        )
-      ) {
+      if (present.some((rule) => isAbout(rule, group, { kind: "account", account: name }))) {
         kept.push(name);
         continue;
       }

@@ -70,8 +70,7 @@ export type FromStreams =
   /** In the order in which they were noted. */
   | { readonly kind: "notes"; readonly notes: readonly (readonly [StreamId, Note])[] }
   /** Who said anything lately. */
-  | { readonly kind: "heard"; readonly streams: readonly StreamId[] }
-  | { readonly kind: "drained" };
+  | { readonly kind: "heard"; readonly streams: readonly StreamId[] };
 
 /** To a thread with streams. */
 export type ToStreams =

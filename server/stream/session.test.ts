@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Digest } from "../../identity/digest.ts";
 import { origin, type Position } from "../../identity/position.ts";
-import { ackDeadline, type Effect, type Event, fence, heartbeatInterval, open, type Session, step } from "./session.ts";
+import { ackDeadline, type Effect, type Event, heartbeatInterval, open, type Session, step } from "./session.ts";
 
 const epoch = { seq: 2n, id: "e".repeat(32) };
 const at = (revision: number, life = epoch): Position => ({
@@ -133,7 +133,7 @@ describe("P3: a refused position is not sent again", () => {
   });
 
   test("a fenced session sends nothing, whatever the node says and wherever the head goes", () => {
-    const fenced = fence(open(at(5), now));
+    const fenced = open(at(5), now, true);
     const hello = { kind: "hello", position: at(3), known: true, refused: undefined, resync: true, now } as const;
     const [greeted, effects] = step(fenced, hello);
     expect(kinds(effects)).toEqual(["welcome wait"]);

@@ -77,15 +77,10 @@ export type Effect =
 
 export type Turn = readonly [Session, readonly Effect[]];
 
-/** A session to which nothing is ever sent. */
-export function fence(session: Session): Session {
-  return { ...session, fenced: true };
-}
-
-export function open(head: Position, now: number): Session {
+export function open(head: Position, now: number, fenced = false): Session {
   return {
     head,
-    fenced: false,
+    fenced,
     match: undefined,
     sent: undefined,
     refused: [],

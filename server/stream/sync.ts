@@ -26,7 +26,7 @@ import type { Admission, StreamId } from "./control.ts";
 import type { Desk } from "./desk.ts";
 import { encode, type Frames } from "./frames.ts";
 import type { Heads } from "./heads.ts";
-import { type Effect, type Event, fence, heartbeatInterval, type Mode, open, type Session, step } from "./session.ts";
+import { type Effect, type Event, heartbeatInterval, type Mode, open, type Session, step } from "./session.ts";
 import type { Turns } from "./turns.ts";
 
 export type SyncCall = ServerDuplexStream<SyncRequest, Frame<SyncResponse>>;
@@ -115,7 +115,7 @@ class Stream implements OpenStream {
     this.#id = id;
     this.#admission = admission;
     this.#until = until;
-    this.#session = open(admission.head, ctx.now());
+    this.#session = open(admission.head, ctx.now(), admission.fenced);
   }
 
   moved(head: Position): void {
@@ -211,7 +211,6 @@ class Stream implements OpenStream {
     const { refusal } = this.#admission;
     const resync = this.#admission.resync || this.#wantsAll;
     const refused = refusal?.instance === hello.instanceId ? refusal.position : undefined;
-    if (this.#admission.fenced) this.#session = fence(this.#session);
     const event = { kind: "hello", position, known, refused, resync, now: this.#ctx.now() } as const;
     const [session, effects] = step(this.#session, event);
     this.#session = session;

@@ -75,15 +75,15 @@ export async function listen(shared: ThreadsContext, options: NodePortOptions): 
   );
   // Whoever listens on another's descriptor must let go of it first.
   const all = [...others, first];
-  try {
-    await Promise.all(others.map(({ listening }) => listening));
-  } catch (err) {
-    await Promise.all(all.map((thread) => thread.finish("stop")));
-    throw err;
-  }
   const finish = async (how: "drain" | "stop"): Promise<void> => {
     await Promise.all(all.map((thread) => thread.finish(how)));
   };
+  try {
+    await Promise.all(others.map(({ listening }) => listening));
+  } catch (err) {
+    await finish("stop");
+    throw err;
+  }
   return {
     port: bound.port,
     setCertificate: ({ key, cert }) => all.forEach((thread) => thread.say({ kind: "certificate", key, cert })),
@@ -158,7 +158,6 @@ class Thread {
         }
         return;
       case "listening":
-      case "drained":
         return;
     }
   }

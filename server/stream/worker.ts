@@ -58,6 +58,5 @@ function hear(
 if (parentPort) {
   const port = parentPort;
   await main(port, workerData as StreamsStart);
-  port.postMessage({ kind: "drained" });
   port.close();
 }

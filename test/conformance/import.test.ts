@@ -23,6 +23,20 @@ function file(kind: EstateFile["kind"], lines: readonly string[]): EstateFile {
   return { kind, name: kind, text: lines.map((line) => `${line}\n`).join("") };
 }
 
+/** An account as an export of a directory says it, with more lines. */
+function ldif(name: string, uid: number, gid: number, ...more: string[]): EstateFile {
+  return file("ldif", [
+    `dn: uid=${name}`,
+    "objectClass: posixAccount",
+    `uid: ${name}`,
+    `uidNumber: ${uid}`,
+    `gidNumber: ${gid}`,
+    `homeDirectory: /home/${name}`,
+    "loginShell: /bin/bash",
+    ...more,
+  ]);
+}
+
 function account(name: string, uid: number, gid = uid): string {
   return `${name}:x:${uid}:${gid}:${name}:/home/${name}:/bin/bash`;
 }
@@ -50,16 +64,7 @@ test("accounts are matched by mapping, name and e-mail, and keep their numbers; 
     passwd("root:x:0:0:root:/root:/bin/bash", account("ada", 5001), account("bob", 5002, 6000), account("carol", 5003)),
     group("root:x:0:", "ada:x:5001:", "lab:x:6000:ada,bob", "old:x:6001:"),
     file("map", ["bob b.ob@example.org"]),
-    file("ldif", [
-      "dn: uid=carol",
-      "objectClass: posixAccount",
-      "uid: carol",
-      "uidNumber: 5003",
-      "gidNumber: 5003",
-      "homeDirectory: /home/carol",
-      "loginShell: /bin/bash",
-      "mail: Carol@example.org",
-    ]),
+    ldif("carol", 5003, 5003, "mail: Carol@example.org"),
   ];
   const dry = await importEstate(ctx, admin, org, files, { ...wanted, dryRun: true });
   expect(dry).toMatchObject({
@@ -89,18 +94,8 @@ test("accounts are matched by mapping, name and e-mail, and keep their numbers; 
 test("with --create, those who match nobody become local users and groups, with keys and members, on the nodes at once", async () => {
   await using directory = await openDirectory();
   const { ctx, org } = directory;
-  const ldif = file("ldif", [
-    "dn: uid=ada",
-    "objectClass: posixAccount",
-    "uid: ada",
-    "cn: Ada Lovelace",
-    "uidNumber: 5001",
-    "gidNumber: 6000",
-    "homeDirectory: /home/ada",
-    "loginShell: /bin/bash",
-    `sshPublicKey: ${ed25519Line("ada")}`,
-  ]);
-  const files = [ldif, group("slurm-users:x:6000:ada")];
+  const exported = ldif("ada", 5001, 6000, "cn: Ada Lovelace", `sshPublicKey: ${ed25519Line("ada")}`);
+  const files = [exported, group("slurm-users:x:6000:ada")];
   const { problems, effects } = await importEstate(ctx, admin, org, files, { ...wanted, create: true });
   expect(problems).toEqual([]);
   expect(effects).toHaveLength(1);
@@ -224,17 +219,8 @@ describe("hostile inputs", () => {
   )("sshKey %s", async (_, key) => {
     await using directory = await openDirectory();
     const { ctx, org } = directory;
-    const ldif = file("ldif", [
-      "dn: uid=ada",
-      "objectClass: posixAccount",
-      "uid: ada",
-      "uidNumber: 5001",
-      "gidNumber: 5001",
-      "homeDirectory: /home/ada",
-      "loginShell: /bin/bash",
-      `sshPublicKey:: ${Buffer.from(String(key)).toString("base64")}`,
-    ]);
-    const { problems } = await importEstate(ctx, admin, org, [ldif], { ...wanted, create: true });
+    const exported = ldif("ada", 5001, 5001, `sshPublicKey:: ${Buffer.from(String(key)).toString("base64")}`);
+    const { problems } = await importEstate(ctx, admin, org, [exported], { ...wanted, create: true });
     expect(problems).toMatchObject([{ line: 1, field: expect.stringMatching(/^sshpublickey$/i), value: "" }]);
     expect(await people(directory)).toEqual([]);
   });
@@ -257,16 +243,7 @@ test("an operator's rules outlast an import, and what it adds is in the audit, w
   await putRule(ctx, admin, "default", { group: "physics", grant } as Rule, { dryRun: false, urgent: false });
   const files = [
     file("sacctmgr-dump", ["Parent - 'root'", "Account - 'physics'", "Parent - 'physics'", "Account - 'optics'"]),
-    file("ldif", [
-      "dn: uid=bob",
-      "objectClass: posixAccount",
-      "uid: bob",
-      "uidNumber: 5002",
-      "gidNumber: 5002",
-      "homeDirectory: /home/bob",
-      "loginShell: /bin/bash",
-      `sshPublicKey: ${ed25519Line("bob")}`,
-    ]),
+    ldif("bob", 5002, 5002, `sshPublicKey: ${ed25519Line("bob")}`),
     group("lab:x:6000:bob,ada"),
   ];
   const { problems, slurm } = await importEstate(ctx, admin, org, files, {
@@ -286,16 +263,7 @@ test("an operator's rules outlast an import, and what it adds is in the audit, w
   expect(told).toMatch(/user\.adopt .*"keys":\["SHA256:/);
   expect(told).toMatch(/group\.join .*"members":\["[^"]+","[^"]+"\]/);
 
-  const taken = file("ldif", [
-    "dn: uid=eve",
-    "objectClass: posixAccount",
-    "uid: eve",
-    "uidNumber: 5003",
-    "gidNumber: 5003",
-    "homeDirectory: /home/eve",
-    "loginShell: /bin/bash",
-    `sshPublicKey: ${ed25519Line("bob")}`,
-  ]);
+  const taken = ldif("eve", 5003, 5003, `sshPublicKey: ${ed25519Line("bob")}`);
   expect(await importEstate(ctx, admin, org, [taken], { ...wanted, create: true })).toMatchObject({
     applied: false,
     problems: [{ field: "sshPublicKey" }],

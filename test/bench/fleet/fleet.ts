@@ -64,10 +64,8 @@ const ackBytes = 130;
 say("the floor: bare TLS");
 const floor = await measureFloor();
 
-process.env["NODE_OPTIONS"] = `--import=${new URL("probe.mjs", import.meta.url).pathname}`;
 process.env["ROLLCALL_BENCH_STALLS"] = stalls;
-await using plane = await ControlPlane.start(data, ["--stream-threads", options.threads]);
-delete process.env["NODE_OPTIONS"];
+await using plane = await probed(() => ControlPlane.start(data, ["--stream-threads", options.threads]));
 const scimAgent = new Agent({ ca: await readFile(plane.caFile), keepAlive: true, maxSockets: 32 });
 const rollouts = await plane.client(RolloutService);
 
@@ -123,9 +121,7 @@ const snapshotsBefore = (await counts()).snapshots;
 await plane.down("SIGKILL");
 await sleep(1000);
 const back = now();
-process.env["NODE_OPTIONS"] = `--import=${new URL("probe.mjs", import.meta.url).pathname}`;
-await plane.up();
-delete process.env["NODE_OPTIONS"];
+await probed(() => plane.up());
 while ((await counts()).live < nodes) await sleep(100);
 const reconnectMs = now() - back;
 const after = await counts();
@@ -162,6 +158,16 @@ else {
 }
 for (const one of load) one.kill();
 scimAgent.destroy();
+
+/** Starts a server with the probe in each of its threads. */
+async function probed<T>(start: () => Promise<T>): Promise<T> {
+  process.env["NODE_OPTIONS"] = `--import=${new URL("probe.mjs", import.meta.url).pathname}`;
+  try {
+    return await start();
+  } finally {
+    delete process.env["NODE_OPTIONS"];
+  }
+}
 
 async function enrolAll(): Promise<{ credentials: string[]; scimToken: string }> {
   await using store = await openSqlite(join(data, "rollcall.db"), Date.now);

@@ -78,8 +78,8 @@ function field(number: number, content: Buffer): Buffer {
   return Buffer.concat([Buffer.from([(number << 3) | 2, ...length, rest]), content]);
 }
 
-/** The content of a field that has a length, of the first of its number; undefined if there is none. */
-function within(message: Buffer, wanted: number): Buffer | undefined {
+/** The fields of a protobuf message that are numbers or have a length: a number's value, or the content. */
+function* fields(message: Buffer): Generator<readonly [number: number, value: number, content: Buffer | undefined]> {
   for (let at = 0; at < message.length; ) {
     const tag = message[at++] ?? 0;
     let value = 0;
@@ -90,28 +90,21 @@ function within(message: Buffer, wanted: number): Buffer | undefined {
       value += (byte & 0x7f) * 2 ** shift;
       shift += 7;
     } while (byte > 127);
-    if ((tag & 7) !== 2) continue;
-    if (tag >> 3 === wanted) return message.subarray(at, at + value);
-    at += value;
+    const hasLength = (tag & 7) === 2;
+    yield [tag >> 3, value, hasLength ? message.subarray(at, at + value) : undefined];
+    if (hasLength) at += value;
   }
+}
+
+/** The content of a field that has a length; undefined if there is none. */
+function within(message: Buffer, wanted: number): Buffer | undefined {
+  for (const [number, , content] of fields(message)) if (number === wanted && content) return content;
   return undefined;
 }
 
-/** The revision of a position. */
+/** The revision of a position; it is left out if it is 0. */
 function revisionOf(position: Buffer): number {
-  for (let at = 0; at < position.length; ) {
-    const tag = position[at++] ?? 0;
-    let value = 0;
-    let shift = 0;
-    let byte: number;
-    do {
-      byte = position[at++] ?? 0;
-      value += (byte & 0x7f) * 2 ** shift;
-      shift += 7;
-    } while (byte > 127);
-    if (tag >> 3 === 2) return value;
-    if ((tag & 7) === 2) at += value;
-  }
+  for (const [number, value] of fields(position)) if (number === 2) return value;
   return 0;
 }
 
@@ -120,7 +113,7 @@ function data(message: Buffer): Buffer {
 }
 
 const say = { ack: 2, heartbeat: 4 } as const;
-const told = { welcome: 1, delta: 2, snapshotBegin: 3, snapshotEnd: 5, goAway: 6 } as const;
+const told = { welcome: 1, delta: 2, snapshotBegin: 3, snapshotEnd: 5 } as const;
 
 export class LightAgent {
   /** What it holds: bytes of a Position; undefined: nothing yet. */

@@ -49,13 +49,13 @@ class Remembering {
   #next = 0;
   live = false;
   snapshots = 0;
-  awaited: ((what: "live") => void) | undefined;
+  awaited: ((value?: unknown) => void) | undefined;
 
   constructor(chain: string, target: () => Target) {
     this.agent = new LightAgent(createSecureContext({ ca, key, cert: chain, minVersion: "TLSv1.3" }), {
       welcomed: () => {
         this.live = true;
-        this.awaited?.("live");
+        this.awaited?.();
       },
       snapshot: () => {
         this.snapshots += 1;
