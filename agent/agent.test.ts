@@ -69,8 +69,10 @@ describe("P9: what does not continue is refused, and changes nothing", () => {
   test("a second message while one is applied", () => {
     const [applying] = step(following, { kind: "delta", delta: delta(3, 4) });
     const [agent, effects] = step(applying, { kind: "delta", delta: delta(3, 5) });
-    expect(kinds(effects)).toEqual(["say-nack"]);
-    expect(agent).toEqual(applying);
+    expect(effects).toEqual([expect.objectContaining({ kind: "say-nack", revision: 5n, busy: true })]);
+    expect(agent.work).toEqual(applying.work);
+    // What was turned away is still wanted, and an ack of this one would not say so.
+    expect(kinds(step(agent, applied(4))[1])).toEqual(["hang-up"]);
   });
 });
 
@@ -119,7 +121,7 @@ describe("failures", () => {
   test("one that stays: nack once, idle again, still where it was", () => {
     const failure = { ...diskFull, reason: "visudo: syntax error", retrying: false };
     const [agent, effects] = play(following, { kind: "delta", delta: delta(3, 4) }, { kind: "failed", failure });
-    expect(effects).toEqual([{ kind: "say-nack", at: at(3), revision: 4n, failure, diverged: false }]);
+    expect(effects).toEqual([{ kind: "say-nack", at: at(3), revision: 4n, failure, diverged: false, busy: false }]);
     expect(agent.work).toEqual({ kind: "idle" });
     expect(agent.at).toEqual(at(3));
   });
@@ -143,8 +145,27 @@ describe("failures", () => {
     const begun = { ...diskFull, reason: "replace passwd.cache: EIO", begun: true };
     const [half] = play(following, { kind: "delta", delta: delta(3, 4) }, { kind: "failed", failure: begun });
     const [same, effects] = step(half, { kind: "delta", delta: delta(3, 5) });
-    expect(effects).toEqual([expect.objectContaining({ kind: "say-nack", revision: 5n, failure: begun })]);
-    expect(same).toEqual(half);
+    const failure = { sink: begun.sink, reason: begun.reason, retrying: true };
+    expect(effects).toEqual([expect.objectContaining({ kind: "say-nack", revision: 5n, failure, busy: true })]);
+    expect(same.work).toEqual(half.work);
+    const [again, later] = play(same, { kind: "retry" }, { kind: "failed", failure: begun });
+    expect(kinds(later)).toEqual(["retry-later"]);
+    expect(kinds(play(again, { kind: "retry" }, applied(4))[1])).toEqual(["hang-up"]);
+  });
+
+  test("one that changed nothing yet gives way as soon as it fails again to what was turned away meanwhile", () => {
+    const [trying] = play(stuck, { kind: "retry" }, { kind: "delta", delta: delta(3, 5) });
+    const [gone, effects] = step(trying, { kind: "failed", failure: diskFull });
+    expect(kinds(effects)).toEqual(["hang-up", "retry-later"]);
+    expect(kinds(step(gone, { kind: "connected" })[1])).toEqual(["say-hello"]);
+  });
+
+  test("one that was sent over an earlier link is told by a new Hello: no server could know it by its ack", () => {
+    const [back, effects] = play(stuck, { kind: "disconnected" }, { kind: "connected" });
+    expect(kinds(effects)).toEqual(["say-hello"]);
+    const [healed, end] = play(back, { kind: "retry" }, applied(4));
+    expect(kinds(end)).toEqual(["hang-up"]);
+    expect(play(healed, { kind: "disconnected" }, { kind: "connected" })[1]).toEqual([{ kind: "say-hello" }]);
   });
 });
 

@@ -19,6 +19,11 @@ export interface Agent {
   readonly link: "down" | "up" | "greeted";
   readonly work: Work;
   readonly incoming: Incoming | undefined;
+  /**
+   * Why an ack would not tell the server enough once the work is done, so that a new Hello must: the work came over an
+   * `earlier link`, or a message was `turned away` meanwhile.
+   */
+  readonly owesHello: "earlier link" | "turned away" | undefined;
 }
 
 /** What the agent is doing to its files. */
@@ -79,7 +84,10 @@ export type Effect =
       readonly revision: bigint;
       readonly failure: Pick<Failure, "sink" | "reason" | "retrying">;
       readonly diverged: boolean;
+      readonly busy: boolean;
     }
+  /** End the stream, to say Hello on the next one. */
+  | { readonly kind: "hang-up" }
   | { readonly kind: "say-heartbeat"; readonly at: Position }
   | { readonly kind: "apply-delta"; readonly delta: Delta }
   | { readonly kind: "apply-snapshot"; readonly to: Position; readonly resources: readonly (readonly Resource[])[] }
@@ -91,7 +99,7 @@ export type Effect =
 export type Turn = readonly [Agent, readonly Effect[]];
 
 export function begin(at: Position): Agent {
-  return { at, link: "down", work: { kind: "idle" }, incoming: undefined };
+  return { at, link: "down", work: { kind: "idle" }, incoming: undefined, owesHello: undefined };
 }
 
 /** One turn: what the agent now believes, and what must be done about it. */
@@ -100,7 +108,7 @@ export function step(agent: Agent, event: Event): Turn {
     case "connected":
       return greet({ ...agent, link: "up" });
     case "disconnected":
-      return [{ ...agent, link: "down", incoming: undefined }, []];
+      return [disconnected(agent), []];
     case "welcome":
       return [agent, []];
     case "delta":
@@ -110,7 +118,7 @@ export function step(agent: Agent, event: Event): Turn {
     case "snapshot-end":
       return onSnapshot(agent, event);
     case "unreadable":
-      return [{ ...agent, incoming: undefined }, [refusal(agent, event.revision, event.reason, false)]];
+      return [{ ...agent, incoming: undefined }, [refusal(agent, event.revision, event.reason)]];
     case "applied":
       return onApplied(agent, event);
     case "failed":
@@ -122,6 +130,11 @@ export function step(agent: Agent, event: Event): Turn {
   }
 }
 
+function disconnected(agent: Agent): Agent {
+  const owesHello = agent.work.kind === "idle" ? undefined : "earlier link";
+  return { ...agent, link: "down", incoming: undefined, owesHello };
+}
+
 /** Says Hello once nothing is being applied: it states where the node is, and that must not move behind its back. */
 function greet(agent: Agent): Turn {
   if (agent.link !== "up" || agent.work.kind === "applying") return [agent, []];
@@ -129,26 +142,25 @@ function greet(agent: Agent): Turn {
 }
 
 function onDelta(agent: Agent, delta: Delta): Turn {
-  const busy = whyBusy(agent, delta.to.revision);
-  if (busy) return [agent, [busy]];
+  const busy = whyBusy(agent);
+  if (busy) return turnAway(agent, delta.to.revision, busy);
   const why = whyNot(agent.at, delta);
-  if (why !== undefined) return [agent, [refusal(agent, delta.to.revision, `the delta does not fit: ${why}`, true)]];
-  return [
-    { ...agent, incoming: undefined, work: { kind: "applying", to: delta.to, attempt: 0 } },
-    [{ kind: "apply-delta", delta }],
-  ];
+  if (why !== undefined) {
+    return [agent, [{ ...refusal(agent, delta.to.revision, `the delta does not fit: ${why}`), diverged: true }]];
+  }
+  return [startOn({ ...agent, incoming: undefined }, delta.to), [{ kind: "apply-delta", delta }]];
 }
 
 function onSnapshot(agent: Agent, event: Event & { kind: `snapshot-${string}` }): Turn {
   switch (event.kind) {
     case "snapshot-begin": {
-      const busy = whyBusy(agent, event.to.revision);
-      if (busy) return [agent, [busy]];
+      const busy = whyBusy(agent);
+      if (busy) return turnAway(agent, event.to.revision, busy);
       const backwards = whyBackwards(agent.at, event.to);
-      if (backwards !== undefined) return [agent, [refusal(agent, event.to.revision, backwards, false)]];
+      if (backwards !== undefined) return [agent, [refusal(agent, event.to.revision, backwards)]];
       if (event.count > mostResources) {
         const reason = `a snapshot of ${event.count} resources; at most ${mostResources} are taken`;
-        return [agent, [refusal(agent, event.to.revision, reason, false)]];
+        return [agent, [refusal(agent, event.to.revision, reason)]];
       }
       return [{ ...agent, incoming: { to: event.to, count: event.count, resources: [], held: 0 } }, []];
     }
@@ -158,7 +170,7 @@ function onSnapshot(agent: Agent, event: Event & { kind: `snapshot-${string}` })
       const held = agent.incoming.held + event.resources.length;
       if (held > agent.incoming.count) {
         const reason = `the snapshot holds more than the ${agent.incoming.count} resources that it announced`;
-        return [{ ...agent, incoming: undefined }, [refusal(agent, agent.incoming.to.revision, reason, false)]];
+        return [{ ...agent, incoming: undefined }, [refusal(agent, agent.incoming.to.revision, reason)]];
       }
       const resources = [...agent.incoming.resources, event.resources];
       return [{ ...agent, incoming: { ...agent.incoming, resources, held } }, []];
@@ -169,16 +181,17 @@ function onSnapshot(agent: Agent, event: Event & { kind: `snapshot-${string}` })
       const idle: Agent = { ...agent, incoming: undefined };
       if (held !== count || to.revision !== event.to.revision) {
         const reason = `the snapshot ends with ${held} of ${count} resources`;
-        return [idle, [refusal(agent, to.revision, reason, false)]];
+        return [idle, [refusal(agent, to.revision, reason)]];
       }
-      return [{ ...idle, work: { kind: "applying", to, attempt: 0 } }, [{ kind: "apply-snapshot", to, resources }]];
+      return [startOn(idle, to), [{ kind: "apply-snapshot", to, resources }]];
     }
   }
 }
 
 function onApplied(agent: Agent, { at, reports, took }: Event & { kind: "applied" }): Turn {
   const next: Agent = { ...agent, at, work: { kind: "idle" } };
-  if (agent.link === "up") return greet(next);
+  if (agent.link === "up") return greet({ ...next, owesHello: undefined });
+  if (agent.link === "greeted" && agent.owesHello) return hangUp(next);
   return [next, agent.link === "greeted" ? [{ kind: "say-ack", at, reports, took }] : []];
 }
 
@@ -193,10 +206,24 @@ function onFailed(agent: Agent, failure: Failure): Turn {
     const [greeted, effects] = greet(next);
     return [greeted, [...effects, ...later]];
   }
+  // What was turned away may be what helps; once files are begun, only finishing them does.
+  if (agent.link === "greeted" && agent.owesHello === "turned away" && !failure.begun) {
+    const [gone, effects] = hangUp(next);
+    return [gone, [...effects, ...later]];
+  }
   // Only the first failure is news; later ones of the same apply are the agent's own affair.
   const news: Effect[] =
     agent.link === "greeted" && work.attempt === 0
-      ? [{ kind: "say-nack", at: agent.at, revision: work.to.revision, failure, diverged: failure.diverged }]
+      ? [
+          {
+            kind: "say-nack",
+            at: agent.at,
+            revision: work.to.revision,
+            failure,
+            diverged: failure.diverged,
+            busy: false,
+          },
+        ]
       : [];
   return [next, [...news, ...later]];
 }
@@ -207,26 +234,33 @@ function onRetry(agent: Agent): Turn {
   return [{ ...agent, work: { kind: "applying", to, attempt } }, [{ kind: "try-again" }]];
 }
 
+function startOn(agent: Agent, to: Position): Agent {
+  return { ...agent, work: { kind: "applying", to, attempt: 0 }, owesHello: undefined };
+}
+
 /** Why a new message cannot be taken now. A stuck apply that changed nothing yet gives way to what is newer. */
-function whyBusy(agent: Agent, revision: bigint): Effect | undefined {
-  switch (agent.work.kind) {
+function whyBusy({ work }: Agent): Pick<Failure, "sink" | "reason"> | undefined {
+  switch (work.kind) {
     case "idle":
       return undefined;
     case "applying":
-      return refusal(agent, revision, `revision ${agent.work.to.revision} is still being applied`, false, true);
+      return { sink: "agent", reason: `revision ${work.to.revision} is still being applied` };
     case "stuck":
-      return agent.work.failure.begun
-        ? { ...refusal(agent, revision, agent.work.failure.reason, false, true), failure: agent.work.failure }
-        : undefined;
+      return work.failure.begun ? work.failure : undefined;
   }
 }
 
-function refusal(
-  agent: Agent,
-  revision: bigint,
-  reason: string,
-  diverged: boolean,
-  retrying = false,
-): Effect & { kind: "say-nack" } {
-  return { kind: "say-nack", at: agent.at, revision, failure: { sink: "agent", reason, retrying }, diverged };
+function turnAway(agent: Agent, revision: bigint, { sink, reason }: Pick<Failure, "sink" | "reason">): Turn {
+  const failure = { sink, reason, retrying: true };
+  const nack: Effect = { kind: "say-nack", at: agent.at, revision, failure, diverged: false, busy: true };
+  return [{ ...agent, owesHello: "turned away" }, [nack]];
+}
+
+function hangUp(agent: Agent): Turn {
+  return [disconnected(agent), [{ kind: "hang-up" }]];
+}
+
+function refusal(agent: Agent, revision: bigint, reason: string): Effect & { kind: "say-nack" } {
+  const failure = { sink: "agent", reason, retrying: false };
+  return { kind: "say-nack", at: agent.at, revision, failure, diverged: false, busy: false };
 }

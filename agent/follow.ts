@@ -187,9 +187,12 @@ class Follower {
             reason,
             retrying,
             diverged: effect.diverged,
+            busy: effect.busy,
           },
         });
       }
+      case "hang-up":
+        return this.#stream?.end();
       case "say-heartbeat":
         return this.#stream?.say({
           case: "heartbeat",

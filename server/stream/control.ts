@@ -59,6 +59,7 @@ export type Note =
   | {
       readonly kind: "refused";
       readonly refused: Refused;
+      /** What is not to be sent to this run of the agent again; undefined: it was only busy. */
       readonly refusal: Admission["refusal"];
     }
   | { readonly kind: "closed" };

@@ -42,8 +42,23 @@ describe("greeting", () => {
     expect(kinds(greet(position, at(5))[1])).toEqual(expected);
   });
 
-  test("a position of this log with another digest gets a snapshot", () => {
-    expect(kinds(greet(at(3), at(5), { known: false })[1])).toEqual(["welcome snapshot", "send-snapshot"]);
+  test("S8: one whose revision this log has with another digest gets nothing, however far the log goes", () => {
+    const [session, effects] = greet(at(3), at(5), { known: false });
+    expect(kinds(effects)).toEqual(["welcome wait", "alarm"]);
+    expect(kinds(step(session, { kind: "head", head: at(9), now })[1])).toEqual([]);
+  });
+
+  test("unless an operator asked for a snapshot", () => {
+    const [, effects] = greet(at(3), at(5), { known: false, resync: true });
+    expect(kinds(effects)).toEqual(["welcome snapshot", "send-snapshot"]);
+    expect(kinds(greet(at(6), at(5), { resync: true })[1])).toEqual(["welcome wait", "alarm"]);
+  });
+
+  test("another epoch under an open stream ends it: no delta leads there", () => {
+    const later = { seq: 3n, id: "f".repeat(32) };
+    for (const [session] of [greet(at(5), at(5)), greet(at(3), at(5)), greet(at(6), at(5))]) {
+      expect(kinds(step(session, { kind: "head", head: at(7, later), now })[1])).toEqual(["end"]);
+    }
   });
 
   test("a node that waits is asked to come back once the server knows as much", () => {
@@ -96,7 +111,7 @@ describe("P2: match moves only on the ack of exactly what was sent", () => {
 
 describe("P3: a refused position is not sent again", () => {
   const [sent] = greet(at(3), at(4));
-  const nack: Event = { kind: "nack", at: at(3), revision: 4n, diverged: false, now };
+  const nack: Event = { kind: "nack", at: at(3), revision: 4n, diverged: false, busy: false, now };
   const [refused] = step(sent, nack);
 
   test("whatever else happens at that head", () => {
@@ -124,7 +139,7 @@ describe("P3: a refused position is not sent again", () => {
   test("and after its refusal too", () => {
     const [sent] = greet(at(3), at(4));
     const [asked] = step(sent, { kind: "resync", now });
-    const refusal = { kind: "nack", at: at(3), revision: 4n, diverged: false, now } as const;
+    const refusal = { kind: "nack", at: at(3), revision: 4n, diverged: false, busy: false, now } as const;
     const [again, effects] = step(asked, refusal);
     expect(kinds(effects)).toEqual(["refused", "send-snapshot"]);
     // The snapshot itself is refused: it is not sent again and again.
@@ -151,18 +166,26 @@ describe("P3: a refused position is not sent again", () => {
   });
 
   test("a delta that does not fit is answered by one snapshot; that one refused, by nothing", () => {
-    const [snapshot, effects] = step(sent, { kind: "nack", at: at(3), revision: 4n, diverged: true, now });
+    const [snapshot, effects] = step(sent, { kind: "nack", at: at(3), revision: 4n, diverged: true, busy: false, now });
     expect(kinds(effects)).toEqual(["refused", "send-snapshot"]);
     const [, after] = play(
       snapshot,
       { kind: "reading", to: at(4), now },
-      { kind: "nack", at: at(3), revision: 4n, diverged: true, now },
+      { kind: "nack", at: at(3), revision: 4n, diverged: true, busy: false, now },
     );
     expect(kinds(after)).toEqual(["refused"]);
   });
 
+  test("a busy node is sent nothing until its next Hello, and then just that", () => {
+    const busy: Event = { kind: "nack", at: at(3), revision: 4n, diverged: false, busy: true, now };
+    const [waiting, effects] = play(sent, busy);
+    expect(kinds(effects)).toEqual(["refused"]);
+    const finishing: Event = { kind: "heartbeat", position: at(4), now };
+    expect(play(waiting, { kind: "head", head: at(5), now }, { kind: "resync", now }, finishing)[1]).toEqual([]);
+  });
+
   test("a nack of what is not in flight ends the stream", () => {
-    expect(kinds(step(sent, { kind: "nack", at: at(3), revision: 9n, diverged: false, now })[1])).toEqual([
+    expect(kinds(step(sent, { kind: "nack", at: at(3), revision: 9n, diverged: false, busy: false, now })[1])).toEqual([
       "alarm",
       "end",
     ]);
@@ -186,7 +209,9 @@ test("for any events: at most one in flight, nothing backwards, no refused posit
     fc.nat(8).map((n): Event => ({ kind: "ack", position: at(n + 3), now })),
     fc
       .tuple(fc.nat(8), fc.boolean())
-      .map(([n, diverged]): Event => ({ kind: "nack", at: at(3), revision: BigInt(n + 3), diverged, now })),
+      .map(
+        ([n, diverged]): Event => ({ kind: "nack", at: at(3), revision: BigInt(n + 3), diverged, busy: false, now }),
+      ),
     fc.constant<Event>({ kind: "too-large", now }),
     fc.nat(8).map((n): Event => ({ kind: "reading", to: at(n + 3), now })),
   );

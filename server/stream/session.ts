@@ -25,8 +25,10 @@ export interface Session {
   readonly needsSnapshot: boolean;
   /** The cluster's nodes know more than this server: nothing is sent to any of them. */
   readonly fenced: boolean;
-  /** The node knows more than this server: nothing is sent. */
+  /** The node holds what this server never wrote: nothing is sent. */
   readonly ahead: Position | undefined;
+  /** The node must finish something else first, and says Hello anew when it has: nothing is sent before. */
+  readonly busy: boolean;
   readonly heardAt: number;
 }
 
@@ -56,6 +58,8 @@ export type Event =
       readonly at: Position;
       readonly revision: bigint;
       readonly diverged: boolean;
+      /** Nothing is wrong with what was sent: the node has other work to finish. */
+      readonly busy: boolean;
       readonly now: number;
     }
   | { readonly kind: "heartbeat"; readonly position: Position; readonly now: number }
@@ -86,6 +90,7 @@ export function open(head: Position, now: number, fenced = false): Session {
     refused: [],
     needsSnapshot: false,
     ahead: undefined,
+    busy: false,
     heardAt: now,
   };
 }
@@ -117,11 +122,7 @@ export function step(before: Session, event: Event): Turn {
 function hello(session: Session, event: Event & { kind: "hello" }): Turn {
   const { position, known } = event;
   const { head } = session;
-  const beyond =
-    position.epoch.seq > head.epoch.seq ||
-    (position.epoch.seq === head.epoch.seq &&
-      (position.epoch.id !== head.epoch.id || position.revision > head.revision));
-  if (beyond) {
+  if (isForeign(position, head, known || event.resync)) {
     const reason = "the node holds a position that this server never wrote: was it restored from a backup?";
     return [
       { ...session, ahead: position },
@@ -145,16 +146,28 @@ function hello(session: Session, event: Event & { kind: "hello" }): Turn {
   return [pumped, [{ kind: "welcome", mode }, ...proven, ...effects]];
 }
 
+/**
+ * Whether a node holds what this log never wrote. A log that was put back from a backup grows past what its nodes hold, by
+ * number: such a position is no less foreign than one beyond the head. `trusted`: the log has it, or an operator asked for a
+ * snapshot in its place.
+ */
+function isForeign(position: Position, head: Position, trusted: boolean): boolean {
+  if (position.epoch.seq !== head.epoch.seq) return position.epoch.seq > head.epoch.seq;
+  return position.epoch.id !== head.epoch.id || position.revision > head.revision || !trusted;
+}
+
 function moved(before: Session, { head, now }: Event & { kind: "head" }): Turn {
   if (before.fenced) return [{ ...before, head }, []];
   if (before.ahead) {
-    const caughtUp = sameEpoch(head.epoch, before.ahead.epoch) && head.revision >= before.ahead.revision;
+    const { revision } = before.ahead;
+    const caughtUp = before.head.revision < revision && head.revision >= revision;
     const opened = head.epoch.seq > before.ahead.epoch.seq;
     const again: Effect[] = caughtUp || opened ? [{ kind: "end", reason: "the server has caught up" }] : [];
     return [{ ...before, head }, again];
   }
-  // A node of another epoch is told by its next Hello; inside one, the head only moves on.
-  if (sameEpoch(head.epoch, before.head.epoch) && head.revision < before.head.revision) return [before, []];
+  // No delta leads from one epoch into another: the node's next Hello begins anew. Inside one, the head only moves on.
+  if (!sameEpoch(head.epoch, before.head.epoch)) return [before, [{ kind: "end", reason: "another epoch has begun" }]];
+  if (head.revision < before.head.revision) return [before, []];
   return pump({ ...before, head }, now);
 }
 
@@ -167,8 +180,8 @@ function reading(session: Session, { to, now }: Event & { kind: "reading" }): Se
 
 /** Sends what the node lacks, if nothing is in flight and the node did not refuse just that. */
 function pump(session: Session, now: number): Turn {
-  const { head, match, sent, needsSnapshot, refused, ahead, fenced } = session;
-  if (sent || ahead || fenced) return [session, []];
+  const { head, match, sent, needsSnapshot, refused, ahead, fenced, busy } = session;
+  if (sent || ahead || fenced || busy) return [session, []];
   if (refused.some((position) => samePosition(position, head)) && !needsSnapshot) return [session, []];
   if (needsSnapshot)
     return [{ ...session, sent: { kind: "snapshot", to: undefined, at: now } }, [{ kind: "send-snapshot" }]];
@@ -216,6 +229,7 @@ function nack(session: Session, event: Event & { kind: "nack" }): Turn {
       ],
     ];
   }
+  if (event.busy) return [{ ...session, sent: undefined, busy: true }, [{ kind: "refused", revision: event.revision }]];
   // A delta that does not fit is answered by a snapshot, once; a refused snapshot waits for something new.
   // One that an operator asked for while the delta was on its way is still owed.
   const needsSnapshot = sent.kind === "delta" && (event.diverged || session.needsSnapshot);
@@ -225,7 +239,7 @@ function nack(session: Session, event: Event & { kind: "nack" }): Turn {
 }
 
 function heartbeat(session: Session, position: Position): Turn {
-  const settled = session.match && !session.sent && session.refused.length === 0;
+  const settled = session.match && !session.sent && !session.busy && session.refused.length === 0;
   if (!settled || !session.match || samePosition(session.match, position)) return [session, []];
   const reason = `the node says it holds revision ${position.revision}, but last proved ${session.match.revision}`;
   return [

@@ -242,14 +242,15 @@ class Stream implements OpenStream {
   #nack(nack: Nack, now: number): void {
     const { sink, reason, refusedRevision: revision, retrying, diverged } = nack;
     const position = this.#session.sent?.to;
-    const refusal = position && { instance: this.#instance, position };
+    // What a busy node turned away, it takes later.
+    const refusal = position && !nack.busy ? { instance: this.#instance, position } : undefined;
     const refused = { revision, sink: clean(sink), reason: clean(reason), at: now, retrying };
     this.#ctx.log.warn(
       { ...this.#node(), revision: String(revision), sink: refused.sink, reason: refused.reason, diverged },
       "node refused",
     );
     this.#ctx.desk.note(this.#id, { kind: "refused", refused, refusal });
-    this.on({ kind: "nack", at: parsePosition(nack.at), revision, diverged, now });
+    this.on({ kind: "nack", at: parsePosition(nack.at), revision, diverged, busy: nack.busy, now });
   }
 
   #carryOut(effect: Effect): void {

@@ -273,7 +273,7 @@ class Thread {
         ledger.note(entry, { progress: { degraded: note.degraded } });
         return;
       case "refused":
-        ledger.note(entry, { refusal: note.refusal, progress: { refused: note.refused } });
+        ledger.note(entry, { ...(note.refusal && { refusal: note.refusal }), progress: { refused: note.refused } });
         return;
     }
   }

@@ -241,6 +241,7 @@ describe("what an agent may say", () => {
             refusedRevision: say.value.to?.revision ?? 0n,
             retrying: false,
             diverged: false,
+            busy: false,
           };
           stream.say({
             case: "nack",

@@ -109,3 +109,19 @@ test("one node that says so fences nothing: it may lie; the others go on", async
   expect((await create(plane, "carol")).status).toBe(201);
   expect(liar.heard).toEqual(["welcome"]);
 });
+
+test("a log that outgrew what its nodes hold before any of them came back resurrects nobody", async () => {
+  const { plane, held, back } = await setBack();
+  await using _ = plane;
+  const clusters = await plane.client(ClusterService);
+  for (let n = 0; n < 8; n++) await clusters.setCluster({ cluster: "default", home: `/home/${n}/{name}` });
+  const { cluster } = await clusters.getCluster({ cluster: "default" });
+  expect(cluster?.revision).toBeGreaterThan(held[0]?.revision ?? 0n);
+  const holders = [back(0), back(1)];
+  await plane.process.says(/nodes hold more than this database/);
+  await until(() => holders.every(({ ended }) => ended !== undefined));
+  const later = [back(0), back(1), back(2)];
+  await until(async () => (await states(plane)).every((state) => state === Node_State.AHEAD));
+  for (const { heard, at } of [...holders, ...later]) expect([heard, at]).toEqual([["welcome"], held[0]]);
+  for (const holder of [...holders, ...later]) holder[Symbol.dispose]();
+});
