@@ -2,6 +2,9 @@ import { defineConfig } from "vitest/config";
 
 const long = { testTimeout: 120_000, hookTimeout: 120_000 };
 
+const conformance = ["test/conformance/*.test.ts"];
+const postgres = `/tmp/rollcall-postgres-${process.pid}`;
+
 export default defineConfig({
   test: {
     projects: [
@@ -21,7 +24,19 @@ export default defineConfig({
       // Stories in text files, played by real server and agent processes over loopback.
       { test: { name: "scenario", include: ["test/scenario/*.test.ts"], ...long } },
       // What others must find: SCIM over HTTP, the operator API by buf curl and the CLI, the store's promises.
-      { test: { name: "conformance", include: ["test/conformance/*.test.ts"], ...long } },
+      { test: { name: "conformance", include: conformance, ...long } },
+      // The same promises on PostgreSQL: a real one, started for them.
+      {
+        test: {
+          name: "postgres",
+          include: [...conformance, "test/postgres/*.test.ts"],
+          // What does not ask the engine anything, and a backup that is put back as a file.
+          exclude: ["test/conformance/{cli,operate,restore}.test.ts"],
+          globalSetup: "test/processes/postgres-setup.ts",
+          env: { ROLLCALL_TEST_POSTGRES: postgres },
+          ...long,
+        },
+      },
       // The real consumers, on test hosts: glibc with libnss-cache, sshd. Needs root.
       { test: { name: "real", include: ["test/real/*.test.ts"], ...long, fileParallelism: false } },
       // Kills at every system call, power cuts. Needs root.

@@ -6,7 +6,7 @@ import { hostname, networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { fastifyConnectPlugin } from "@connectrpc/connect-fastify";
 import Fastify from "fastify";
-import { pino } from "pino";
+import { type Logger, pino } from "pino";
 import { Refusal } from "../identity/refusal.ts";
 import { operatorRoutes } from "./api/routes.ts";
 import { openAuthority } from "./authority/authority.ts";
@@ -17,16 +17,30 @@ import { expireKeys } from "./directory/keys.ts";
 import { createAdminToken } from "./directory/tokens.ts";
 import { writeDurably } from "./durable-file.ts";
 import { oauth } from "./oauth/routes.ts";
-import { type Options, type Restore, readOptions, readRestore, showAddress, usage } from "./options.ts";
+import {
+  type Migration,
+  type Options,
+  type Restore,
+  readMigration,
+  readOptions,
+  readRestore,
+  showAddress,
+  usage,
+} from "./options.ts";
 import { Ledger } from "./rollout/ledger.ts";
 import { scim } from "./scim/routes.ts";
 import { routing } from "./scim/unroutable.ts";
-import { openSqlite } from "./store/sqlite.ts";
+import { copyDatabase } from "./store/copy.ts";
+import { isPostgres, openStore } from "./store/engine.ts";
+import type { Store } from "./store/store.ts";
 import { Hub } from "./stream/hub.ts";
 import { listen } from "./stream/threads.ts";
 
 /** How often progress is written, in milliseconds. */
 const saveEvery = 250;
+
+/** How often it is looked what other servers of the same database wrote, in milliseconds. */
+const refreshEvery = 1000;
 
 /** How often keys whose time has come are looked for, in milliseconds. */
 const expireEvery = 1000;
@@ -47,8 +61,8 @@ async function main(options: Options): Promise<void> {
   // The database and the keys are this user's alone; ca.pem is given its own mode.
   process.umask(0o077);
   await mkdir(options.data, { recursive: true, mode: 0o700 });
-  const database = join(options.data, "rollcall.db");
-  await using store = await openSqlite(database, now);
+  const { database } = options;
+  await using store = await openStore(database, now);
   const ctx: Context = { store, now, newId: randomUUIDv7, newSecret };
   await seed(ctx);
   await ensureAdminToken(ctx, join(options.data, "admin-token"));
@@ -82,6 +96,7 @@ async function main(options: Options): Promise<void> {
   const saving = setInterval(() => {
     ledger.save().catch((err: unknown) => log.error({ err }, "writing progress failed"));
   }, saveEvery);
+  using _others = store.isShared ? followOthers(store, ledger, log) : undefined;
   let troubled = false;
   let expiry = Promise.resolve();
   const expiring = setInterval(() => {
@@ -126,12 +141,35 @@ async function main(options: Options): Promise<void> {
   await app.close();
 }
 
+/** Takes in what other servers write of nodes: when they ring, and each second, since a ring may be lost. */
+function followOthers(store: Store, ledger: Ledger, log: Logger): Disposable {
+  let isWanted = false;
+  let isReading = false;
+  const refresh = async (): Promise<void> => {
+    isWanted = true;
+    if (isReading) return;
+    isReading = true;
+    while (isWanted) {
+      isWanted = false;
+      await ledger.refresh().catch((err: unknown) => log.error({ err }, "reading what other servers wrote failed"));
+    }
+    isReading = false;
+  };
+  const rings = store.onNodes(() => void refresh());
+  const poll = setInterval(() => void refresh(), refreshEvery);
+  return {
+    [Symbol.dispose]() {
+      clearInterval(poll);
+      rings[Symbol.dispose]();
+    },
+  };
+}
+
 /** Says what it did of a database that was put back from a backup. */
-async function restore({ data, json, ...known }: Restore): Promise<void> {
+async function restore({ database, json, ...known }: Restore): Promise<void> {
   process.umask(0o077);
-  const database = join(data, "rollcall.db");
-  await access(database);
-  await using store = await openSqlite(database, Date.now);
+  if (!isPostgres(database)) await access(database);
+  await using store = await openStore(database, Date.now);
   const ctx: Context = { store, now: Date.now, newId: randomUUIDv7, newSecret };
   const opened = await openEpochs(ctx, { kind: "server", cause: "restore" }, known);
   const clusters = opened.map(({ epoch, ...each }) => ({ ...each, epoch: String(epoch) }));
@@ -142,6 +180,16 @@ async function restore({ data, json, ...known }: Restore): Promise<void> {
       process.stdout.write(`${cluster}: epoch ${epoch}; ${above}; ${nodesAhead} nodes were ahead of the backup.\n`);
     }
   }
+}
+
+/** Says what it copied. */
+async function migrate({ from, to, json }: Migration): Promise<void> {
+  process.umask(0o077);
+  if (!isPostgres(from)) await access(from);
+  const progress = (table: string, rows: number): boolean => json || process.stderr.write(`${table}: ${rows} rows\n`);
+  const copied = await copyDatabase(from, to, Date.now, progress);
+  const rows = Object.values(copied).reduce((sum, count) => sum + count, 0);
+  process.stdout.write(json ? `${JSON.stringify({ rows, tables: copied })}\n` : `${rows} rows copied and compared.\n`);
 }
 
 /** Made once: whoever can read the data folder is the first operator. */
@@ -175,10 +223,13 @@ function stopSignal(): Promise<void> {
 
 try {
   const [first, ...rest] = process.argv.slice(2);
-  const options = first === "restore" ? readRestore(rest) : readOptions(process.argv.slice(2));
-  if (options !== "help" && "json" in options) await restore(options);
-  else if (options === "help") process.stdout.write(usage);
-  else await main(options);
+  if (first === "restore") await restore(readRestore(rest));
+  else if (first === "migrate") await migrate(readMigration(rest));
+  else {
+    const options = readOptions(process.argv.slice(2));
+    if (options === "help") process.stdout.write(usage);
+    else await main(options);
+  }
 } catch (err) {
   if (err instanceof Refusal) {
     const isUsage = err.reason === "invalid";

@@ -3,8 +3,10 @@
 import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { availableParallelism } from "node:os";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { quote, refuse } from "../identity/refusal.ts";
+import { isPostgres } from "./store/engine.ts";
 
 const mostThreads = 16;
 
@@ -14,8 +16,10 @@ export interface Address {
 }
 
 export interface Options {
-  /** Where the database, the authority and the admin token are kept. */
+  /** Where the authority and the admin token are kept. */
   readonly data: string;
+  /** `postgres://...`, or the path of an SQLite file. */
+  readonly database: string;
   /** The public port: operators, SCIM. */
   readonly listen: Address;
   /** The port that agents connect to. */
@@ -30,33 +34,49 @@ export interface Options {
 
 /** What is to be done to a database that was restored from a backup. */
 export interface Restore {
-  readonly data: string;
+  readonly kind: "restore";
+  readonly database: string;
   readonly highestUid: number | undefined;
   readonly highestGid: number | undefined;
   readonly json: boolean;
 }
 
-export const usage = `usage: rollcall-server restore --data DIR [--highest-uid N --highest-gid N] [-o json]
-       rollcall-server --data DIR [--listen HOST:PORT] [--node-listen HOST:PORT] [--name NAME]...
+/** What is to be moved from one database into another. */
+export interface Migration {
+  readonly kind: "migrate";
+  readonly from: string;
+  readonly to: string;
+  readonly json: boolean;
+}
+
+export const usage = `usage: rollcall-server restore --data DIR | --database DATABASE [--highest-uid N --highest-gid N] [-o json]
+       rollcall-server migrate --from DATABASE --to DATABASE [-o json]
+       rollcall-server --data DIR [--database DATABASE] [--listen HOST:PORT] [--node-listen HOST:PORT] [--name NAME]...
          [--scim-rate N] [--stream-threads N] [--config FILE]
 
   --data DIR               database, certificate authority and admin token; made at the first start
+  --database DATABASE      postgres://USER@HOST/NAME, which several servers may share, or the path of another SQLite file
+                           (default: DIR/rollcall.db). A password comes from ~/.pgpass or PGPASSWORD
   --listen HOST:PORT       public port: gRPC for operators, SCIM (default 127.0.0.1:8443; port 0: any free one)
   --node-listen HOST:PORT  port for agents, mutual TLS (default 127.0.0.1:8444)
   --name NAME              a DNS name or address that clients use; stands in the certificate; may be repeated
   --scim-rate N            SCIM requests per second of one connection, over 10 s (default 100; 0: any number)
   --stream-threads N       threads that hold the agents' streams, 1 to 16 (default: half of the processors)
-  --config FILE            JSON: {"data": ..., "listen": ..., "node_listen": ..., "names": [...], "scim_rate": N,
+  --config FILE            JSON: {"data": ..., "database": ..., "listen": ..., "node_listen": ..., "names": [...], "scim_rate": N,
                            "stream_threads": N}; flags win
 
 restore: after the database was put back from a backup, with the server stopped: opens a new epoch, so that every node reads
 everything anew, and gives no number again that any node has seen.
 
   --highest-uid N          with --highest-gid: what was given last, where no node can say so
+
+migrate: copies everything from one database into another that is empty, with the servers stopped. DATABASE is a postgres URL
+or the path of an SQLite file (DIR/rollcall.db). Nodes go on where they are.
 `;
 
 const flags = {
   data: { type: "string" },
+  database: { type: "string" },
   listen: { type: "string" },
   "node-listen": { type: "string" },
   name: { type: "string", multiple: true },
@@ -70,6 +90,7 @@ const flags = {
 export function readRestore(argv: readonly string[]): Restore {
   const options = {
     data: { type: "string" },
+    database: { type: "string" },
     "highest-uid": { type: "string" },
     "highest-gid": { type: "string" },
     output: { type: "string", short: "o" },
@@ -77,13 +98,40 @@ export function readRestore(argv: readonly string[]): Restore {
   const { values } = parsed(() => parseArgs({ args: [...argv], options, allowPositionals: false }));
   const [uid, gid] = [values["highest-uid"], values["highest-gid"]];
   if ((uid === undefined) !== (gid === undefined)) refuse("invalid", "--highest-uid and --highest-gid go together");
-  if (values.output !== undefined && values.output !== "json") refuse("invalid", "-o can only be json");
+  const data = values.data ?? values.database ?? refuse("invalid", "--data DIR or --database URL is needed");
   return {
-    data: values.data ?? refuse("invalid", "--data DIR is needed"),
+    kind: "restore",
+    database: values.database === undefined ? fileIn(data) : parseDatabase("--database", values.database),
     highestUid: uid === undefined ? undefined : parseNumber("--highest-uid", uid),
     highestGid: gid === undefined ? undefined : parseNumber("--highest-gid", gid),
-    json: values.output === "json",
+    json: isJson(values.output),
   };
+}
+
+/** Reads what comes after `migrate`. @throws Refusal `invalid`. */
+export function readMigration(argv: readonly string[]): Migration {
+  const options = { from: { type: "string" }, to: { type: "string" }, output: { type: "string", short: "o" } } as const;
+  const { values } = parsed(() => parseArgs({ args: [...argv], options, allowPositionals: false }));
+  const { from, to, output } = values;
+  if (from === undefined || to === undefined) refuse("invalid", "--from DATABASE and --to DATABASE are needed");
+  if (from === to) refuse("invalid", "--from and --to are the same database");
+  return { kind: "migrate", from: parseDatabase("--from", from), to: parseDatabase("--to", to), json: isJson(output) };
+}
+
+function isJson(output: string | undefined): boolean {
+  if (output !== undefined && output !== "json") refuse("invalid", "-o can only be json");
+  return output === "json";
+}
+
+function fileIn(data: string): string {
+  return join(data, "rollcall.db");
+}
+
+function parseDatabase(flag: string, text: string): string {
+  // It is not repeated: a password may stand in it.
+  if (text.includes("://") && !isPostgres(text))
+    refuse("invalid", `${flag} is neither postgres://... nor a file's path`);
+  return text;
 }
 
 /** Reads the command line; "help" if that is what was asked. @throws Refusal `invalid`, with the flag and the rule. */
@@ -92,8 +140,10 @@ export function readOptions(argv: readonly string[]): Options | "help" {
   if (values.help) return "help";
   const file = values.config === undefined ? {} : readConfig(values.config);
   const data = values.data ?? file.data ?? refuse("invalid", "--data DIR is needed");
+  const url = values.database ?? file.database;
   return {
     data,
+    database: url === undefined ? fileIn(data) : parseDatabase("--database", url),
     listen: parseAddress("--listen", values.listen ?? file.listen ?? "127.0.0.1:8443"),
     nodeListen: parseAddress("--node-listen", values["node-listen"] ?? file.node_listen ?? "127.0.0.1:8444"),
     names: values.name ?? file.names ?? [],
@@ -116,6 +166,7 @@ function parsed<T>(read: () => T): T {
 
 interface Config {
   readonly data?: string;
+  readonly database?: string;
   readonly listen?: string;
   readonly node_listen?: string;
   readonly names?: readonly string[];
@@ -136,7 +187,11 @@ function readConfig(path: string): Config {
   for (const [key, value] of Object.entries(config)) {
     const isNames = key === "names" && Array.isArray(value) && value.every((name) => typeof name === "string");
     const isRate = ["scim_rate", "stream_threads"].includes(key) && typeof value === "number";
-    if (!isNames && !isRate && !(["data", "listen", "node_listen"].includes(key) && typeof value === "string")) {
+    if (
+      !isNames &&
+      !isRate &&
+      !(["data", "database", "listen", "node_listen"].includes(key) && typeof value === "string")
+    ) {
       refuse("invalid", `--config ${path}: ${quote(key)} is not an option, or not of the right type`);
     }
   }

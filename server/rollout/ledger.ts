@@ -10,7 +10,8 @@ import { refuse } from "../../identity/refusal.ts";
 import type { Actor } from "../directory/actor.ts";
 import type { Context } from "../directory/context.ts";
 import { banNode, resyncNode } from "../directory/nodes.ts";
-import { type Enrolment, type Progress, unseen } from "../store/nodes.ts";
+import type { Cluster } from "../store/clusters.ts";
+import { type Enrolment, type Node, type Progress, unseen } from "../store/nodes.ts";
 import type { Fleet, NodeState, NodeStatus } from "./fleet.ts";
 
 /** What is known of one node. */
@@ -25,8 +26,10 @@ export interface Entry {
   /** The open stream, if there is one that said Hello. */
   link: Link | undefined;
   heardSavedAt: number;
-  /** Which run of the agent refused what, so that a reconnect of the same one is not sent it again. */
-  refusal: { readonly instance: string; readonly position: Position } | undefined;
+  /** How new what the database says of it is, as far as it was taken in. */
+  touch: number;
+  /** Another server holds its stream. */
+  isElsewhere: boolean;
 }
 
 /** An open stream, as the ledger sees it. */
@@ -47,6 +50,9 @@ interface Commit {
 
 const heardSaveInterval = 60_000;
 
+/** A stream that another server holds is heard of at least so often, in milliseconds; else that server is gone. */
+const silentElsewhere = 2.5 * heardSaveInterval;
+
 /** How many nodes' progress one transaction writes. */
 const savedAtOnce = 100;
 
@@ -56,20 +62,59 @@ export class Ledger implements Fleet, AsyncDisposable {
   readonly #entries = new Map<string, Map<string, Entry>>();
   readonly #listeners = new Set<(cluster: string) => void>();
   readonly #unsaved = new Set<Entry>();
+  /** Clusters as other servers left them, at the last refresh. */
+  #clusters: ReadonlyMap<string, Cluster> = new Map();
   /** When the revision that nodes ack now was committed, by cluster. */
   readonly #commits = new Map<string, Commit>();
   #saving: Promise<void> | undefined;
+  /** What this server is called in a database that several share. */
+  readonly #server: string;
+  /** The newest touch that was taken in. */
+  #touch = 0;
 
   /** `log` is told what fails behind the caller's back. */
   constructor(ctx: Context, log: Pick<Logger, "error">) {
     this.#ctx = ctx;
     this.#log = log;
+    this.#server = ctx.store.isShared ? ctx.newId() : "";
   }
 
   async load(): Promise<void> {
-    for (const { progress, resync, ...node } of await this.#ctx.store.read((tx) => tx.nodes.all())) {
-      this.#cluster(node.cluster).set(node.name, newEntry(node, progress, resync));
+    const nodes = await this.#ctx.store.read((tx) => tx.nodes.all());
+    for (const node of nodes) this.#take(node);
+    this.#touch = Math.max(0, ...nodes.map(({ touch }) => touch));
+  }
+
+  /** Takes in what other servers wrote since the last time: of nodes, and which clusters are fenced. */
+  async refresh(): Promise<void> {
+    const { nodes, clusters } = await this.#ctx.store.read(async (tx) => ({
+      nodes: await tx.nodes.touchedAfter(this.#touch),
+      clusters: await tx.clusters.list({ offset: 0, limit: 100_000 }),
+    }));
+    for (const node of nodes) {
+      this.#touch = Math.max(this.#touch, node.touch);
+      this.#take(node);
     }
+    const before = this.#clusters;
+    this.#clusters = new Map(clusters.map((cluster) => [cluster.id, cluster]));
+    for (const { id, fencedAt } of clusters) {
+      if (fencedAt !== undefined && before.get(id)?.fencedAt === undefined) this.endAll(id, "the cluster is fenced");
+    }
+    for (const id of new Set(nodes.map(({ cluster }) => cluster))) this.#changed(id);
+  }
+
+  /** The node as it is now, whoever wrote it; of several servers this one then holds its stream. */
+  async admit(cluster: string, name: string): Promise<Entry | undefined> {
+    if (!this.#ctx.store.isShared) return this.entry(cluster, name);
+    const node = await this.#ctx.store.write((tx) => tx.nodes.claim(cluster, name, this.#server));
+    return node && this.#take(node);
+  }
+
+  /** The node as it is now, whoever wrote it. */
+  async look(cluster: string, name: string): Promise<Entry | undefined> {
+    if (!this.#ctx.store.isShared) return this.entry(cluster, name);
+    const node = await this.#ctx.store.read((tx) => tx.nodes.byName(cluster, name));
+    return node && this.#take(node);
   }
 
   /** Takes in a new or renewed enrolment, after its transaction. */
@@ -85,6 +130,12 @@ export class Ledger implements Fleet, AsyncDisposable {
 
   entry(cluster: string, name: string): Entry | undefined {
     return this.#entries.get(cluster)?.get(name);
+  }
+
+  /** Whether any server holds a stream of a node. */
+  isConnected(cluster: string, name: string): boolean {
+    const entry = this.entry(cluster, name);
+    return entry?.claim !== undefined || entry?.isElsewhere === true;
   }
 
   /** Notes something new about a node. */
@@ -124,14 +175,13 @@ export class Ledger implements Fleet, AsyncDisposable {
     // A Hello below what was refused proves only that the node is where it was: the refusal stands.
     const { refused } = entry.progress;
     const settles = by !== undefined || !refused || refused.revision <= position.revision;
-    if (settles) entry.refusal = undefined;
     const isFirst = entry.progress.ackedAt === undefined;
     const now = this.#ctx.now();
     this.note(entry, {
       ...(by === undefined ? {} : { deliveredBy: by }),
       progress: {
         acked: position,
-        ...(settles ? { refused: undefined } : {}),
+        ...(settles ? { refused: undefined, refusal: undefined } : {}),
         ...(by !== undefined || isFirst ? { ackedAt: now } : {}),
       },
     });
@@ -160,7 +210,9 @@ export class Ledger implements Fleet, AsyncDisposable {
     for (const entry of batch) this.#unsaved.delete(entry);
     try {
       await this.#ctx.store.write(async (tx) => {
-        for (const { node, progress } of batch) await tx.nodes.putProgress(node.id, progress);
+        for (const { node, progress, claim } of batch) {
+          await tx.nodes.putProgress(node.id, progress, this.#server, claim !== undefined);
+        }
       });
     } catch (cause) {
       for (const entry of batch) this.#unsaved.add(entry);
@@ -239,7 +291,38 @@ export class Ledger implements Fleet, AsyncDisposable {
 
   #status(entry: Entry): NodeStatus {
     const { node, progress, latency, deliveredBy } = entry;
-    return { node, state: stateOf(entry), progress, latency, deliveredBy };
+    return { node, state: stateOf(entry, entry.link ?? this.#linkElsewhere(entry)), progress, latency, deliveredBy };
+  }
+
+  #linkElsewhere({ isElsewhere, node, progress }: Entry): Pick<Link, "ahead" | "head"> | undefined {
+    const head = this.#clusters.get(node.cluster)?.head[node.role];
+    const { seenAt, ahead } = progress;
+    if (!isElsewhere || !head || seenAt === undefined) return undefined;
+    return this.#ctx.now() - seenAt < silentElsewhere ? { head, ahead } : undefined;
+  }
+
+  /**
+   * Takes in what the database says of a node. What this server's own stream told is newer than what was written of it; a
+   * stream that another server took over is ended.
+   */
+  #take({ progress, resync, claimedBy, touch, ...node }: Node): Entry {
+    const nodes = this.#cluster(node.cluster);
+    const known = nodes.get(node.name);
+    if (known && known.touch >= touch && known.node.id === node.id) return known;
+    if (known && known.node.id !== node.id) known.claim?.end("the node enrolled anew");
+    const entry = known?.node.id === node.id ? known : newEntry(node, progress, resync);
+    nodes.set(node.name, entry);
+    const isOurs = claimedBy === undefined || claimedBy === this.#server;
+    if (resync && !entry.resync) entry.claim?.resync();
+    Object.assign(entry, { node, resync, touch });
+    if (node.banned) entry.claim?.end("the node is banned");
+    if (!isOurs) {
+      entry.claim?.end("another stream of this node took its place");
+      this.#unsaved.delete(entry);
+    }
+    entry.isElsewhere = !isOurs;
+    if (!entry.claim && !this.#unsaved.has(entry)) entry.progress = progress;
+    return entry;
   }
 
   #changed(cluster: string): void {
@@ -265,14 +348,15 @@ function newEntry(node: Enrolment, progress: Progress, resync: boolean): Entry {
     claim: undefined,
     link: undefined,
     heardSavedAt: 0,
-    refusal: undefined,
+    touch: 0,
+    isElsewhere: false,
   };
 }
 
-function stateOf({ node, progress, link }: Entry): NodeState {
+function stateOf({ node, progress }: Entry, stream: Pick<Link, "ahead" | "head"> | undefined): NodeState {
   if (node.banned) return "banned";
-  if (!link) return progress.seenAt === undefined ? "pending" : "stale";
-  if (link.ahead) return "ahead";
-  if (progress.acked && samePosition(progress.acked, link.head)) return "current";
+  if (!stream) return progress.seenAt === undefined ? "pending" : "stale";
+  if (stream.ahead) return "ahead";
+  if (progress.acked && samePosition(progress.acked, stream.head)) return "current";
   return progress.refused ? "refused" : "updating";
 }

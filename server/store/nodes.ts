@@ -1,6 +1,6 @@
 /** Nodes: who enrolled, with which certificate, and how far each is known to be. */
 
-import type { Kysely, Selectable } from "kysely";
+import type { CompiledQuery, Kysely, Selectable } from "kysely";
 import type { Digest } from "../../identity/digest.ts";
 import type { Position } from "../../identity/position.ts";
 import type { Role } from "../../identity/scope.ts";
@@ -36,6 +36,8 @@ export interface Progress {
   readonly highestGid: number;
   /** Whether it held more than this database knew, at its last Hello. */
   readonly ahead: boolean;
+  /** Which run of the agent refused what, so that a reconnect of the same one is not sent it again. */
+  readonly refusal: { readonly instance: string; readonly position: Position } | undefined;
 }
 
 /** Who a node is. */
@@ -55,10 +57,17 @@ export interface Node extends Enrolment {
   readonly progress: Progress;
   /** An operator asked for a snapshot, which the node has not acked yet. */
   readonly resync: boolean;
+  /** The server that holds its stream, of several that share the database. */
+  readonly claimedBy: string | undefined;
+  /** Grows with every change of any node. */
+  readonly touch: number;
 }
 
 export class Nodes {
+  /** Whether this transaction changed what other servers must know of at once. */
+  changed = false;
   readonly #db: Kysely<Schema>;
+  #touch: number | undefined;
 
   constructor(db: Kysely<Schema>) {
     this.#db = db;
@@ -97,6 +106,12 @@ export class Nodes {
     return rows.map(fromRow);
   }
 
+  /** Nodes that changed after a touch, as they are now, in the order of their changes. */
+  async touchedAfter(touch: number): Promise<Node[]> {
+    const rows = await this.#db.selectFrom("nodes").selectAll().where("touch", ">", touch).orderBy("touch").execute();
+    return rows.map(fromRow);
+  }
+
   async count(cluster: string): Promise<number> {
     const row = await this.#db
       .selectFrom("nodes")
@@ -123,6 +138,7 @@ export class Nodes {
         expires_at: node.expiresAt,
         banned: node.banned ? 1 : 0,
         resync: 0,
+        touch: await this.#change(),
         ...progressRow(unseen),
       })
       .execute();
@@ -131,29 +147,70 @@ export class Nodes {
   async renew(id: string, serial: string, expiresAt: number, serialBefore: string): Promise<void> {
     await this.#db
       .updateTable("nodes")
-      .set({ serial, serial_before: serialBefore, expires_at: expiresAt })
+      .set({ serial, serial_before: serialBefore, expires_at: expiresAt, touch: await this.#change() })
       .where("id", "=", id)
       .execute();
   }
 
   async ban(id: string): Promise<void> {
-    await this.#db.updateTable("nodes").set({ banned: 1 }).where("id", "=", id).execute();
+    const touch = await this.#change();
+    await this.#db.updateTable("nodes").set({ banned: 1, touch }).where("id", "=", id).execute();
   }
 
   async setResync(id: string, wanted: boolean): Promise<void> {
     await this.#db
       .updateTable("nodes")
-      .set({ resync: wanted ? 1 : 0 })
+      .set({ resync: wanted ? 1 : 0, touch: await this.#change() })
       .where("id", "=", id)
       .execute();
   }
 
-  async putProgress(id: string, progress: Progress): Promise<void> {
+  /** Makes a server the one that holds a node's stream; gives the node as it is now. */
+  async claim(cluster: string, name: string, server: string): Promise<Node | undefined> {
+    const row = await this.#db
+      .updateTable("nodes")
+      .set({ claimed_by: server, touch: await this.#change() })
+      .where("cluster", "=", cluster)
+      .where("name", "=", name)
+      .returningAll()
+      .executeTakeFirst();
+    return row && fromRow(row);
+  }
+
+  /**
+   * Writes what is known of a node, and whether its stream is still there. Of several servers (`server` is the one that
+   * writes) only the one that holds the stream, or held it last, has anything to say.
+   */
+  async putProgress(id: string, progress: Progress, server = "", isOpen = false): Promise<void> {
     const statement = compiledOnce(this.#db, "put progress", () =>
-      this.#db.updateTable("nodes").set(progressPlaces).where("id", "=", "$id").compile(),
+      this.#db
+        .updateTable("nodes")
+        .set({ ...progressPlaces, claimed_by: "$claimed_by", touch: "$touch" as unknown as number })
+        .where("id", "=", "$id")
+        .where((eb) => eb.or([eb("claimed_by", "is", null), eb("claimed_by", "=", "$server")]))
+        .compile(),
     );
     const values = Object.entries(progressRow(progress)).map(([column, value]) => [`$${column}`, value]);
-    await this.#db.executeQuery(filled(statement, { ...Object.fromEntries(values), $id: id }));
+    const touch = await this.#nextTouch();
+    const claim = { $claimed_by: isOpen && server !== "" ? server : null, $touch: touch, $server: server, $id: id };
+    await this.#db.executeQuery(filled(statement, { ...Object.fromEntries(values), ...claim }));
+  }
+
+  async #change(): Promise<number> {
+    this.changed = true;
+    return this.#nextTouch();
+  }
+
+  // Writers are one at a time: what is counted here becomes visible in order.
+  async #nextTouch(): Promise<number> {
+    if (this.#touch === undefined) {
+      const statement = compiledOnce(this.#db, "newest touch", () =>
+        this.#db.selectFrom("nodes").select("touch").orderBy("touch", "desc").limit(1).compile(),
+      );
+      const { rows } = await this.#db.executeQuery(statement as CompiledQuery<{ touch: number }>);
+      this.#touch = Number(rows[0]?.touch ?? 0) + 1;
+    }
+    return this.#touch;
   }
 }
 
@@ -168,6 +225,7 @@ export const unseen: Progress = {
   highestUid: 0,
   highestGid: 0,
   ahead: false,
+  refusal: undefined,
 };
 
 // Places of a statement that is made once; it is never run as it stands.
@@ -180,6 +238,7 @@ function progressRow({ software, seenAt, acked, ackedAt, degraded, refused, ...c
     highest_uid: claims.highestUid,
     highest_gid: claims.highestGid,
     ahead: Number(claims.ahead),
+    refusal: claims.refusal ? printRefusal(claims.refusal) : null,
     software: software ?? null,
     seen_at: seenAt ?? null,
     acked_epoch_seq: acked ? Number(acked.epoch.seq) : null,
@@ -208,7 +267,10 @@ function fromRow(row: Selectable<Schema["nodes"]>): Node {
     expiresAt: Number(row.expires_at),
     banned: row.banned === 1,
     resync: row.resync === 1,
+    claimedBy: row.claimed_by ?? undefined,
+    touch: Number(row.touch),
     progress: {
+      refusal: row.refusal === null ? undefined : parseRefusal(row.refusal),
       highestUid: Number(row.highest_uid),
       highestGid: Number(row.highest_gid),
       ahead: row.ahead === 1,
@@ -235,5 +297,19 @@ function fromRow(row: Selectable<Schema["nodes"]>): Node {
               retrying: row.refused_retrying === 1,
             },
     },
+  };
+}
+
+function printRefusal({ instance, position }: NonNullable<Progress["refusal"]>): string {
+  const { epoch, revision, digest } = position;
+  return JSON.stringify({ instance, seq: String(epoch.seq), id: epoch.id, revision: String(revision), digest });
+}
+
+function parseRefusal(text: string): Progress["refusal"] {
+  const kept = JSON.parse(text) as Record<"instance" | "seq" | "id" | "revision" | "digest", string>;
+  const epoch = { seq: BigInt(kept.seq), id: kept.id };
+  return {
+    instance: kept.instance,
+    position: { epoch, revision: BigInt(kept.revision), digest: kept.digest as Digest },
   };
 }

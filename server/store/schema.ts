@@ -206,6 +206,12 @@ export interface Schema {
     highest_gid: Generated<number>;
     /** Whether it holds more than this database knew at its last Hello. */
     ahead: Generated<number>;
+    /** JSON: which run of the agent refused which position. */
+    refusal: string | null;
+    /** The server that holds its stream, of several; null: none, or there is but one. */
+    claimed_by: string | null;
+    /** Counts changes of any node: whoever read up to one reads on from there. */
+    touch: Generated<number>;
   };
   /** Only hashes of tokens are here. */
   join_tokens: {
@@ -366,5 +372,12 @@ export const migrations: readonly (readonly string[])[] = [
     `alter table nodes add column highest_uid bigint not null default 0`,
     `alter table nodes add column highest_gid bigint not null default 0`,
     `alter table nodes add column ahead integer not null default 0`,
+  ],
+  // Several servers on one database: which of them has a node's stream, and what the others have not seen yet.
+  [
+    `alter table nodes add column refusal text`,
+    `alter table nodes add column claimed_by text`,
+    `alter table nodes add column touch bigint not null default 0`,
+    `create index nodes_by_touch on nodes (touch)`,
   ],
 ];

@@ -171,17 +171,20 @@ function comparison(
 }
 
 function operation(held: RawBuilder<unknown>, op: Operator, value: string | number): Condition {
+  // PostgreSQL takes a value for one of the column's type, and columns of numbers are whole.
+  const isWhole = typeof value === "string" || Number.isSafeInteger(value);
+  const operand = isWhole ? sql`${value}` : sql`cast(${value} as double precision)`;
   switch (op) {
     case "eq":
-      return sql`${held} = ${value}`;
+      return sql`${held} = ${operand}`;
     case "gt":
-      return sql`${held} > ${value}`;
+      return sql`${held} > ${operand}`;
     case "ge":
-      return sql`${held} >= ${value}`;
+      return sql`${held} >= ${operand}`;
     case "lt":
-      return sql`${held} < ${value}`;
+      return sql`${held} < ${operand}`;
     case "le":
-      return sql`${held} <= ${value}`;
+      return sql`${held} <= ${operand}`;
     case "co":
       return sql`${held} like ${`%${escaped(value)}%`} escape '\\'`;
     case "ew":

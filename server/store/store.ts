@@ -15,6 +15,7 @@ import { Locks } from "./locks.ts";
 import { Log, type OwnedEdit } from "./log.ts";
 import { Nodes } from "./nodes.ts";
 import type { Schema } from "./schema.ts";
+import { Tables } from "./tables.ts";
 import { Tokens } from "./tokens.ts";
 import { Users } from "./users.ts";
 
@@ -38,6 +39,7 @@ export class Tx {
   readonly nodes: Nodes;
   readonly tokens: Tokens;
   readonly audit: Audit;
+  readonly tables: Tables;
   /** Clusters whose log grew: their followers are told after the commit. */
   readonly appended = new Set<string>();
   /** What was done to each cluster, in order. */
@@ -55,6 +57,7 @@ export class Tx {
     this.nodes = new Nodes(db);
     this.tokens = new Tokens(db);
     this.audit = new Audit(db);
+    this.tables = new Tables(db);
   }
 }
 
@@ -65,11 +68,19 @@ export interface Reader {
 /** One state, as it was when the snapshot was taken, however often it is read. Open ones keep old states from being tidied away. */
 export interface Snapshot extends Reader, AsyncDisposable {}
 
-export interface Store extends Reader, AsyncDisposable {
+/** What only reads a database. */
+export interface ReadStore extends Reader, AsyncDisposable {
   snapshot(): Promise<Snapshot>;
+}
+
+export interface Store extends ReadStore {
+  /** Whether other servers may be writing to the same database. */
+  readonly isShared: boolean;
   write<T>(command: (tx: Tx) => Promise<T>): Promise<T>;
   /** Runs a command and takes back all that it wrote: what it gives says what it would have done. */
   rehearse<T>(command: (tx: Tx) => Promise<T>): Promise<T>;
   /** A doorbell: called after a commit that grew a cluster's log. May be lost or doubled; the log is the truth. */
   onAppend(listener: (cluster: string) => void): Disposable;
+  /** As {@link onAppend}: called after a commit that enrolled, banned or claimed nodes, or asked for something of them. */
+  onNodes(listener: () => void): Disposable;
 }

@@ -7,7 +7,7 @@ import type { Position } from "../../identity/position.ts";
 import type { Reason } from "../../identity/refusal.ts";
 import type { Role } from "../../identity/scope.ts";
 import type { NodeIdentity } from "../authority/authority.ts";
-import type { Degraded, Enrolment, Refused } from "../store/nodes.ts";
+import type { Degraded, Enrolment, Progress, Refused } from "../store/nodes.ts";
 
 /** A stream, by a number of its thread's. */
 export type StreamId = number;
@@ -18,7 +18,7 @@ export interface Admission {
   /** Where the node should be, when it was let in. */
   readonly head: Position;
   /** What some run of the agent refused, so that a reconnect of the same one is not sent it again. */
-  readonly refusal: { readonly instance: string; readonly position: Position } | undefined;
+  readonly refusal: Progress["refusal"];
   /** An operator asked for a snapshot. */
   readonly resync: boolean;
   /** Nothing is sent to any node of the cluster: see directory/epochs.ts. */

@@ -16,16 +16,12 @@ async function openHub(doorbell: "rings" | "is lost" | "rings twice") {
   const folder = await mkdtemp(join(tmpdir(), "rollcall-hub-"));
   const real = await openSqlite(join(folder, "rollcall.db"), Date.now);
   const store: Store = {
-    read: (query) => real.read(query),
-    write: (command) => real.write(command),
-    rehearse: (command) => real.rehearse(command),
-    snapshot: () => real.snapshot(),
+    ...real,
     onAppend(listener) {
       if (doorbell === "is lost") return { [Symbol.dispose]: () => {} };
       const times = doorbell === "rings" ? 1 : 2;
       return real.onAppend((cluster) => Array.from({ length: times }).forEach(() => listener(cluster)));
     },
-    [Symbol.asyncDispose]: () => real[Symbol.asyncDispose](),
   };
   const ctx: Context = { store, now: Date.now, newId: randomUUID, newSecret: randomUUID };
   await seed(ctx);

@@ -187,7 +187,7 @@ class Thread {
 
   async #enrol({ joinToken, name, request, peer }: Questions["enrol"]["ask"]): Promise<string> {
     const { ctx, ledger, log } = this.#shared;
-    const isConnected = (cluster: string, node: string): boolean => ledger.entry(cluster, node)?.claim !== undefined;
+    const isConnected = (cluster: string, node: string): boolean => ledger.isConnected(cluster, node);
     const { node, issued } = await enrol(ctx, joinToken, name, isConnected, (subject) =>
       this.#authority.issueNode(subject, request),
     );
@@ -198,7 +198,8 @@ class Thread {
 
   async #renew({ identity, request }: Questions["renew"]["ask"]): Promise<string> {
     const { ctx, ledger, log } = this.#shared;
-    const entry = this.#entry((await this.#cluster(identity)).id, identity);
+    const cluster = await this.#cluster(identity);
+    const entry = current(identity, await ledger.look(cluster.id, identity.node));
     const { node, issued } = await renew(ctx, entry.node, identity.serial, (subject) =>
       this.#authority.issueNode(subject, request),
     );
@@ -208,36 +209,25 @@ class Thread {
   }
 
   async #admit({ identity, stream }: Questions["admit"]["ask"]): Promise<Admission> {
-    const { hub } = this.#shared;
+    const { hub, ledger } = this.#shared;
     const { id: cluster, fencedAt } = await this.#cluster(identity);
     const head = await hub.head(cluster, identity.role);
     // From here on nothing waits: who is banned before this is refused, who is after it has a claim that is ended.
-    const entry = this.#entry(cluster, identity);
-    const { node, refusal, resync } = entry;
+    const entry = current(identity, await ledger.admit(cluster, identity.node));
+    const { node, resync, progress } = entry;
     this.#follow(cluster);
     const line = new Line(this, stream, entry, () => hub.known(cluster, node.role) ?? head);
     // Of two streams of one identity the newest wins: the older one is usually a connection that died unseen.
     entry.claim?.end("another stream of this node took its place");
     entry.claim = line;
     this.#lines.set(stream, line);
-    return { node, head, refusal, resync, fenced: fencedAt !== undefined };
+    return { node, head, refusal: progress.refusal, resync, fenced: fencedAt !== undefined };
   }
 
   /** @throws Refusal `forbidden`. */
   async #cluster({ cluster, node }: NodeIdentity): Promise<Cluster> {
     const found = await this.#shared.ctx.store.read((tx) => tx.clusters.byName(cluster));
     return found ?? refuse("forbidden", `${node} is of a cluster that is not there any more`);
-  }
-
-  /** Whose certificate it is, if it is the node's newest or the one before. @throws Refusal `forbidden`. */
-  #entry(cluster: string, { node, role, serial }: NodeIdentity): Entry {
-    const entry = this.#shared.ledger.entry(cluster, node);
-    const isCurrent = entry && [entry.node.serial, entry.node.serialBefore].includes(serial);
-    if (!entry || !isCurrent || entry.node.banned || entry.node.role !== role) {
-      const reason = `the certificate of ${node} is banned or was replaced; enrol again with a new join token`;
-      return refuse("forbidden", reason);
-    }
-    return entry;
   }
 
   #follow(cluster: string): void {
@@ -273,7 +263,7 @@ class Thread {
         ledger.note(entry, { progress: { degraded: note.degraded } });
         return;
       case "refused":
-        ledger.note(entry, { ...(note.refusal && { refusal: note.refusal }), progress: { refused: note.refused } });
+        ledger.note(entry, { progress: { refused: note.refused, ...(note.refusal && { refusal: note.refusal }) } });
         return;
     }
   }
@@ -302,6 +292,16 @@ class Thread {
     if (line.entry.claim === line) line.entry.claim = undefined;
     if (line.entry.link === line) this.#shared.ledger.note(line.entry, { link: undefined, progress: {} });
   }
+}
+
+/** Whose certificate it is, if it is the node's newest or the one before. @throws Refusal `forbidden`. */
+function current({ node, role, serial }: NodeIdentity, entry: Entry | undefined): Entry {
+  const isCurrent = entry && [entry.node.serial, entry.node.serialBefore].includes(serial);
+  if (!entry || !isCurrent || entry.node.banned || entry.node.role !== role) {
+    const reason = `the certificate of ${node} is banned or was replaced; enrol again with a new join token`;
+    return refuse("forbidden", reason);
+  }
+  return entry;
 }
 
 /** A stream of some thread. */

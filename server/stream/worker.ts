@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { pino } from "pino";
-import { openReader } from "../store/sqlite.ts";
+import { openReader } from "../store/engine.ts";
 import type { StreamsStart, ToStreams } from "./control.ts";
 import { Desk } from "./desk.ts";
 import { Frames } from "./frames.ts";

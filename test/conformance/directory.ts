@@ -9,7 +9,8 @@ import { getCluster, seed } from "../../server/directory/clusters.ts";
 import type { Context } from "../../server/directory/context.ts";
 import { createGroup, updateGroup } from "../../server/directory/groups.ts";
 import { createUser, updateUser } from "../../server/directory/users.ts";
-import { openSqlite } from "../../server/store/sqlite.ts";
+import { openStore } from "../../server/store/engine.ts";
+import { newDatabase } from "../processes/postgres.ts";
 
 export const scim = { kind: "scim", connection: "okta" } as const;
 export const admin = { kind: "admin" } as const;
@@ -36,7 +37,7 @@ export async function openDirectory(): Promise<TestDirectory> {
   const folder = await mkdtempDisposable(join(tmpdir(), "rollcall-directory-"));
   let time = 1_700_000_000_000;
   const now = () => time++;
-  const store = await openSqlite(join(folder.path, "rollcall.db"), now);
+  const store = await openStore(await newDatabase(folder.path), now);
   const ctx: Context = { store, now, newId: randomUUID, newSecret: () => randomBytes(32).toString("base64url") };
   await seed(ctx);
   const { cluster } = await getCluster(ctx, "default");

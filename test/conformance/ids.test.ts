@@ -9,6 +9,7 @@ import { lockUser, unlockUser } from "../../server/directory/locks.ts";
 import { setOrg } from "../../server/directory/orgs.ts";
 import { createUser, removeUser } from "../../server/directory/users.ts";
 import { everything } from "../../server/store/search.ts";
+import { runs } from "../processes/postgres.ts";
 import { admin, openDirectory, person, scim, type TestDirectory } from "./directory.ts";
 
 const page = { offset: 0, limit: 1000 };
@@ -68,9 +69,9 @@ test("through any history, no number and no name has two subjects, and none chan
         }
       }
     }),
-    { numRuns: 1000, endOnFailure: true },
+    { numRuns: runs(1000), endOnFailure: true },
   );
-  expect(done).toBeGreaterThan(8000);
+  expect(done).toBeGreaterThan(runs(8000));
 }, 600_000);
 
 async function perform(directory: TestDirectory, act: (typeof acts)[number], name: string, n: number) {

@@ -11,6 +11,7 @@ import { putRule } from "../../server/directory/rules.ts";
 import { createUser } from "../../server/directory/users.ts";
 import { everything } from "../../server/store/search.ts";
 import { hostileInputs } from "../hostile.ts";
+import { runs } from "../processes/postgres.ts";
 import { admin, openDirectory, person, scim, type TestDirectory } from "./directory.ts";
 
 const wanted: ImportOptions = { dryRun: false, create: false, cluster: undefined };
@@ -328,7 +329,7 @@ test("for any estate and directory, either nothing is written, or every number i
         }
       },
     ),
-    { numRuns: 80 },
+    { numRuns: runs(80) },
   );
 });
 

@@ -2,11 +2,35 @@
 
 import { pino } from "pino";
 import { expect, test } from "vitest";
+import { origin } from "../../identity/position.ts";
 import { enrol } from "../../server/directory/nodes.ts";
 import { createJoinToken } from "../../server/directory/tokens.ts";
 import { Ledger } from "../../server/rollout/ledger.ts";
 import type { Store } from "../../server/store/store.ts";
 import { admin, openDirectory } from "./directory.ts";
+
+test("what a node refused is remembered over a restart of the server", async () => {
+  await using directory = await openDirectory();
+  const { ctx, cluster } = directory;
+  const silent = pino({ level: "silent" });
+  const { secret } = await createJoinToken(ctx, admin, "default", "login");
+  const issue = () => Promise.resolve({ chainPem: "", serial: "01", notAfter: 2_000_000_000_000 });
+  const { node } = await enrol(ctx, secret, "n", () => false, issue);
+  const refusal = { instance: "run 1", position: { ...origin, revision: 7n } };
+  {
+    await using before = new Ledger(ctx, silent);
+    before.enrolled(node, false);
+    const entry = before.entry(cluster, "n");
+    if (entry) before.note(entry, { progress: { refusal } });
+  }
+  await using after = new Ledger(ctx, silent);
+  await after.load();
+  const entry = after.entry(cluster, "n");
+  expect(entry?.progress.refusal).toEqual(refusal);
+  // Once it holds something newer, the refusal is past.
+  if (entry) after.acked(entry, { ...origin, revision: 8n }, "delta");
+  expect(entry?.progress.refusal).toBeUndefined();
+});
 
 test("a failed write of progress is told once, and the next one writes it", async () => {
   await using directory = await openDirectory();

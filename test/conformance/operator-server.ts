@@ -22,8 +22,9 @@ import { createGroup, listGroups, updateGroup } from "../../server/directory/gro
 import { createAdminToken } from "../../server/directory/tokens.ts";
 import { createUser, everything } from "../../server/directory/users.ts";
 import type { Fleet, NodeState, NodeStatus } from "../../server/rollout/fleet.ts";
+import { openStore } from "../../server/store/engine.ts";
 import { unseen } from "../../server/store/nodes.ts";
-import { openSqlite } from "../../server/store/sqlite.ts";
+import { newDatabase } from "../processes/postgres.ts";
 
 /** What a test says of a node; everything else is as of one that was never heard. */
 export interface Said {
@@ -126,7 +127,7 @@ export interface OperatorServer extends AsyncDisposable {
 export async function operatorServer(other?: (ctx: Context) => Fleet): Promise<OperatorServer> {
   await using open = new AsyncDisposableStack();
   const folder = open.use(await mkdtempDisposable("/tmp/rollcall-operator-")).path;
-  const store = open.use(await openSqlite(join(folder, "rollcall.db"), Date.now));
+  const store = open.use(await openStore(await newDatabase(folder), Date.now));
   const newSecret = () => randomBytes(32).toString("base64url");
   const ctx: Context = { store, now: Date.now, newId: randomUUID, newSecret };
   await seed(ctx);

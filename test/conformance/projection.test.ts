@@ -20,6 +20,7 @@ import { removeUser, updateUser } from "../../server/directory/users.ts";
 import { accessOf } from "../../server/projection/access.ts";
 import { projectGroup, projectUser } from "../../server/projection/project.ts";
 import { everything } from "../../server/store/search.ts";
+import { runs } from "../processes/postgres.ts";
 import { admin, openDirectory, scim, type TestDirectory } from "./directory.ts";
 
 const all = { offset: 0, limit: 1000 };
@@ -98,7 +99,7 @@ test("for any history, what the nodes are sent is what projecting everybody from
         expect(people).toBe(whole.filter(({ kind }) => kind === "user").length);
       }
     }),
-    { numRuns: 20, endOnFailure: true },
+    { numRuns: runs(20), endOnFailure: true },
   );
 });
 

@@ -1,6 +1,7 @@
 /** A real listening server with a real SQLite file, for tests that speak SCIM to it as an identity provider would. */
 
 import { randomBytes, randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -15,8 +16,10 @@ import { createScimToken } from "../../server/directory/tokens.ts";
 import { oauth } from "../../server/oauth/routes.ts";
 import { scim } from "../../server/scim/routes.ts";
 import { routing } from "../../server/scim/unroutable.ts";
+import { isPostgres, openStore } from "../../server/store/engine.ts";
 import { everything } from "../../server/store/search.ts";
-import { openSqlite } from "../../server/store/sqlite.ts";
+import { type Table, tables } from "../../server/store/tables.ts";
+import { newDatabase } from "../processes/postgres.ts";
 
 export type Json = Record<string, unknown>;
 
@@ -30,8 +33,8 @@ export interface Answer {
 
 export interface ScimServer extends AsyncDisposable {
   readonly ctx: Context;
-  /** The SQLite file. */
-  readonly database: string;
+  /** Everything that is kept: rows as text, and of an embedded database its files. */
+  atRest(): Promise<string>;
   readonly token: string;
   /** `http://127.0.0.1:port`. */
   readonly url: string;
@@ -54,9 +57,10 @@ export interface Limits {
 
 export async function scimServer({ rate, failures }: Limits = {}): Promise<ScimServer> {
   const folder = await mkdtemp(join(tmpdir(), "rollcall-scim-"));
+  const database = await newDatabase(folder);
   let time = 1_700_000_000_000;
   const now = () => time++;
-  const store = await openSqlite(join(folder, "rollcall.db"), now);
+  const store = await openStore(database, now);
   const newSecret = () => randomBytes(32).toString("base64url");
   const ctx: Context = { store, now, newId: randomUUID, newSecret };
   await seed(ctx);
@@ -85,7 +89,16 @@ export async function scimServer({ rate, failures }: Limits = {}): Promise<ScimS
 
   return {
     ctx,
-    database: join(folder, "rollcall.db"),
+    atRest: async () => {
+      const rows = await store.read(async (tx) => {
+        const all = await Promise.all(
+          (Object.keys(tables) as Table[]).map((each) => tx.tables.after(each, undefined, 10_000)),
+        );
+        return JSON.stringify(all);
+      });
+      const files = isPostgres(database) ? [] : [database, `${database}-wal`];
+      return rows + files.map((file) => readFileSync(file, "latin1")).join("");
+    },
     token,
     url,
     logged,

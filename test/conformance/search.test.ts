@@ -17,6 +17,7 @@ import { search } from "../../server/scim/query.ts";
 import { groupType, type ResourceType, userType } from "../../server/scim/schema.ts";
 import { renderUser, toInput } from "../../server/scim/user-resource.ts";
 import { readResource } from "../../server/scim/value.ts";
+import { runs } from "../processes/postgres.ts";
 import { type ScimServer, scimServer } from "./scim-server.ts";
 
 const okta = { kind: "scim", connection: "okta" } as const;
@@ -283,7 +284,7 @@ test("for any directory, sorting puts the unassigned last, first if descending, 
         }
       }
     }),
-    { numRuns: 30 },
+    { numRuns: runs(30) },
   );
 });
 
@@ -305,6 +306,6 @@ test.each(types)("for any directory and filter, SQL finds the %s that evaluation
         expect(await found(server, org, type, { filter }), filter).toEqual(expected);
       }
     }),
-    { numRuns: 40 },
+    { numRuns: runs(40) },
   );
 });

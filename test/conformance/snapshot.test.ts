@@ -10,14 +10,15 @@ import { keyOf, print, type Resource, user } from "../../identity/resource.ts";
 import { getCluster, seed } from "../../server/directory/clusters.ts";
 import type { Context } from "../../server/directory/context.ts";
 import { advance, snapshotAt } from "../../server/directory/snapshot.ts";
+import { openStore } from "../../server/store/engine.ts";
 import type { OwnedEdit } from "../../server/store/log.ts";
-import { openSqlite } from "../../server/store/sqlite.ts";
+import { newDatabase } from "../processes/postgres.ts";
 
 const people = 3000;
 
 test("at any of the last revisions, however much is written meanwhile", async () => {
   const folder = await mkdtemp(join(tmpdir(), "rollcall-snapshot-"));
-  await using store = await openSqlite(join(folder, "rollcall.db"), () => 1);
+  await using store = await openStore(await newDatabase(folder), () => 1);
   const ctx: Context = { store, now: () => 1, newId: randomUUID, newSecret: randomUUID };
   await seed(ctx);
   const { cluster } = await getCluster(ctx, "default");

@@ -11,6 +11,8 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import type { Role } from "../../identity/scope.ts";
 import { TokenService } from "../../proto/gen/rollcall/v1/token_pb.ts";
 import { printRole } from "../../proto/wire.ts";
+import { isPostgres } from "../../server/store/engine.ts";
+import { newDatabase } from "./postgres.ts";
 import { type Started, startBin } from "./started.ts";
 
 export interface Urls {
@@ -40,8 +42,21 @@ export class ControlPlane implements AsyncDisposable {
   /** Starts one on a folder of its own, or on a given one, which is then kept; with more flags, if they are given. */
   static async start(data?: string, flags: readonly string[] = []): Promise<ControlPlane> {
     const folder = data ?? (await mkdtemp(join(tmpdir(), "rollcall-server-")));
-    const plane = new ControlPlane(folder, data === undefined, flags);
+    const database = await newDatabase(folder);
+    const more = isPostgres(database) && !flags.includes("--database") ? ["--database", database] : [];
+    const plane = new ControlPlane(folder, data === undefined, [...flags, ...more]);
     await plane.up();
+    return plane;
+  }
+
+  /** Starts another server on the same database, with the same authority. */
+  async beside(): Promise<ControlPlane> {
+    const folder = await mkdtemp(join(tmpdir(), "rollcall-server-"));
+    for (const file of ["ca.pem", "ca-key.pem"]) await copyFile(join(this.data, file), join(folder, file));
+    const plane = new ControlPlane(folder, true, this.#flags);
+    await plane.up();
+    const { token, base } = (this.#scim ??= await this.#scimToken());
+    plane.#scim = { token, base: base.replace(this.urls.public, plane.urls.public) };
     return plane;
   }
 
@@ -59,14 +74,20 @@ export class ControlPlane implements AsyncDisposable {
     return join(this.data, "ca.pem");
   }
 
-  /** Starts it again on the same folder and the same ports. */
-  async up(): Promise<void> {
+  /** What it keeps everything in. */
+  get database(): string {
+    const given = this.#flags.indexOf("--database");
+    return given < 0 ? join(this.data, "rollcall.db") : (this.#flags[given + 1] ?? "");
+  }
+
+  /** Starts it again on the same folder and the same ports, with other flags if they are given. */
+  async up(flags: readonly string[] = this.#flags): Promise<void> {
     const [listen, nodeListen] = this.#urls
       ? [new URL(this.#urls.public).host, this.#urls.nodes]
       : ["127.0.0.1:0", "127.0.0.1:0"];
     // Tests ask faster than any identity provider may.
-    const flags = ["--listen", listen, "--node-listen", nodeListen, "--scim-rate", "0", ...this.#flags];
-    this.#process = startBin("rollcall-server", ["--data", this.data, ...flags]);
+    const all = ["--listen", listen, "--node-listen", nodeListen, "--scim-rate", "0", ...flags];
+    this.#process = startBin("rollcall-server", ["--data", this.data, ...all]);
     await this.#process.says(/^ready$/m);
     const [, address = ""] = await this.#process.says(/^public +(\S+)$/m);
     const [, nodes = ""] = await this.#process.says(/^nodes +(\S+)$/m);
@@ -79,13 +100,13 @@ export class ControlPlane implements AsyncDisposable {
 
   /** Keeps a copy of the database; the server must be down. */
   async backup(): Promise<void> {
-    await copyFile(this.#database, `${this.#database}.backup`);
+    await copyFile(this.database, `${this.database}.backup`);
   }
 
   /** Puts the copy in the database's place; the server must be down. */
   async putBack(): Promise<void> {
-    await copyFile(`${this.#database}.backup`, this.#database);
-    for (const suffix of ["-wal", "-shm"]) await rm(`${this.#database}${suffix}`, { force: true });
+    await copyFile(`${this.database}.backup`, this.database);
+    for (const suffix of ["-wal", "-shm"]) await rm(`${this.database}${suffix}`, { force: true });
   }
 
   /** `rollcall-server restore`: what it says. @throws Error with its output, if it refuses. */
@@ -94,10 +115,6 @@ export class ControlPlane implements AsyncDisposable {
     await once(restoring.process, "close");
     if (restoring.process.exitCode !== 0) throw new Error(restoring.stderr);
     return restoring.stdout.trimEnd();
-  }
-
-  get #database(): string {
-    return join(this.data, "rollcall.db");
   }
 
   async adminToken(): Promise<string> {

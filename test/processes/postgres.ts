@@ -1,0 +1,91 @@
+/** A real PostgreSQL, Debian's, on a socket in a folder of its own; and databases in it. */
+
+import { execFile, spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { chown, glob, mkdir, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import pg from "pg";
+import { Started } from "./started.ts";
+
+export class Postgres implements AsyncDisposable {
+  readonly #folder: string;
+  readonly #programs: string;
+  readonly #as: { uid?: number; gid?: number };
+  #server: Started | undefined;
+
+  private constructor(folder: string, programs: string, as: { uid?: number; gid?: number }) {
+    this.#folder = folder;
+    this.#programs = programs;
+    this.#as = as;
+  }
+
+  /** Makes one in a folder that does not exist yet. It refuses to run as root: then it runs as Debian's `postgres`. */
+  static async start(folder: string): Promise<Postgres> {
+    const [initdb] = await Array.fromAsync(glob("/usr/lib/postgresql/*/bin/initdb"));
+    if (!initdb) throw new Error("no PostgreSQL on this machine: install Debian's postgresql");
+    const as: { uid?: number; gid?: number } = process.getuid?.() === 0 ? await userOf("postgres") : {};
+    await mkdir(folder, { mode: 0o700 });
+    if (as.uid !== undefined) await chown(folder, as.uid, as.gid ?? as.uid);
+    const postgres = new Postgres(folder, initdb.replace(/initdb$/, ""), as);
+    // A collation that is not by code point: what is sorted or compared must not depend on it.
+    const args = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"];
+    await promisify(execFile)(initdb, ["--pgdata", join(folder, "data"), ...args], { ...as, cwd: folder });
+    await postgres.up();
+    return postgres;
+  }
+
+  get pid(): number {
+    return this.#server?.process.pid ?? 0;
+  }
+
+  async up(): Promise<void> {
+    const settings = ["listen_addresses=", "max_connections=300", `unix_socket_directories=${this.#folder}`];
+    const flags = settings.flatMap((setting) => ["-c", setting]);
+    const args = ["-D", join(this.#folder, "data"), ...flags];
+    this.#server = new Started(spawn(join(this.#programs, "postgres"), args, { ...this.#as, cwd: this.#folder }));
+    await this.#server.says(/ready to accept connections/);
+  }
+
+  /** SIGINT: at once, as a fail-over does it; SIGKILL: as a power cut. */
+  async down(signal: "SIGINT" | "SIGKILL"): Promise<void> {
+    await this.#server?.end(signal);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.down("SIGINT");
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+}
+
+/** A database for a test: an SQLite file in its folder, or a new one of the PostgreSQL that its project runs on. */
+export async function newDatabase(folder: string): Promise<string> {
+  const socket = process.env["ROLLCALL_TEST_POSTGRES"];
+  return socket === undefined ? join(folder, "rollcall.db") : createDatabase(socket);
+}
+
+/** How many runs a property gets, each with a database of its own: PostgreSQL takes a quarter of a second to make one. */
+export function runs(embedded: number): number {
+  return process.env["ROLLCALL_TEST_POSTGRES"] === undefined ? embedded : Math.ceil(embedded / 16);
+}
+
+/** Makes an empty database; gives its URL. */
+export async function createDatabase(socket: string): Promise<string> {
+  const name = `test_${randomUUID().replaceAll("-", "")}`;
+  const client = new pg.Client({ connectionString: urlOf(socket, "postgres") });
+  await client.connect();
+  await client.query(`create database ${name}`);
+  await client.end();
+  return urlOf(socket, name);
+}
+
+function urlOf(socket: string, database: string): string {
+  return `postgres://postgres@/${database}?host=${encodeURIComponent(socket)}`;
+}
+
+async function userOf(name: string): Promise<{ uid: number; gid: number }> {
+  const line = (await readFile("/etc/passwd", "utf8")).split("\n").find((each) => each.startsWith(`${name}:`));
+  const [, , uid, gid] = line?.split(":") ?? [];
+  if (uid === undefined || gid === undefined) throw new Error(`no user ${name} on this machine`);
+  return { uid: Number(uid), gid: Number(gid) };
+}
