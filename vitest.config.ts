@@ -18,6 +18,7 @@ export default defineConfig({
             "agent/**/*.test.ts",
             "cli/**/*.test.ts",
             "test/*.test.ts",
+            "test/sim/*.test.ts",
           ],
         },
       },

@@ -42,6 +42,11 @@ export interface Link {
   resync(): void;
 }
 
+/** What a node says first, and whether the log has the position that it says. */
+export interface Greeting extends Pick<Progress, "software" | "highestUid" | "highestGid" | "ahead"> {
+  readonly known: boolean;
+}
+
 interface Commit {
   readonly revision: Revision;
   /** Milliseconds since 1970; undefined: the log does not say. */
@@ -163,10 +168,11 @@ export class Ledger implements Fleet, AsyncDisposable {
     this.#unsaved.add(entry);
   }
 
-  /** Takes in a stream whose node said Hello. */
-  greeted(entry: Entry, link: Link, said: Pick<Progress, "software" | "highestUid" | "highestGid" | "ahead">): void {
-    const { software, highestUid, highestGid, ahead } = said;
-    const progress = { software, highestUid, highestGid, ahead, seenAt: this.#ctx.now() };
+  /** Takes in a stream whose node said Hello. One that lost its memory holds nothing any more of what it once proved. */
+  greeted(entry: Entry, link: Link, said: Greeting): void {
+    const { software, highestUid, highestGid, ahead, known } = said;
+    const holds = known ? {} : { acked: undefined, ackedAt: undefined };
+    const progress = { software, highestUid, highestGid, ahead, seenAt: this.#ctx.now(), ...holds };
     this.note(entry, { link, deliveredBy: undefined, latency: undefined, progress });
   }
 

@@ -53,6 +53,8 @@ export type Note =
       readonly highestUid: number;
       readonly highestGid: number;
       readonly ahead: boolean;
+      /** Whether this log has the position that the node said. */
+      readonly known: boolean;
     }
   | { readonly kind: "acked"; readonly position: Position; readonly by: "delta" | "snapshot" | undefined }
   | { readonly kind: "degraded"; readonly degraded: readonly Degraded[] }

@@ -56,7 +56,9 @@ describe("greeting", () => {
 
   test("another epoch under an open stream ends it: no delta leads there", () => {
     const later = { seq: 3n, id: "f".repeat(32) };
-    for (const [session] of [greet(at(5), at(5)), greet(at(3), at(5)), greet(at(6), at(5))]) {
+    const hello = { kind: "hello", position: at(3), known: true, refused: undefined, resync: false, now } as const;
+    const [fenced] = step(open(at(5), now, true), hello);
+    for (const session of [fenced, ...[at(5), at(3), at(6)].map((position) => greet(position, at(5))[0])]) {
       expect(kinds(step(session, { kind: "head", head: at(7, later), now })[1])).toEqual(["end"]);
     }
   });
@@ -99,7 +101,7 @@ describe("P2: match moves only on the ack of exactly what was sent", () => {
 
   test.each<[string, Position]>([
     ["a revision never sent", at(5)],
-    ["an older one again", at(3)],
+    ["an older one", at(2)],
     ["the right revision with another digest", { ...at(4), digest: "f".repeat(64) as Digest }],
     ["the right revision of another epoch", at(4, { seq: 2n, id: "f".repeat(32) })],
   ])("%s is an alarm", (_, position) => {
@@ -121,6 +123,12 @@ describe("P3: a refused position is not sent again", () => {
 
   test("nor to the same agent on its next stream", () => {
     expect(kinds(greet(at(3), at(4), { refused: at(4) })[1])).toEqual(["welcome delta", "acked"]);
+  });
+
+  test("nor a first snapshot", () => {
+    const [session, effects] = greet(origin, at(4), { refused: at(4) });
+    expect(kinds(effects)).toEqual(["welcome snapshot"]);
+    expect(kinds(step(session, { kind: "head", head: at(5), now })[1])).toEqual(["send-snapshot"]);
   });
 
   test("a new revision is sent, from where the node is", () => {
@@ -155,6 +163,16 @@ describe("P3: a refused position is not sent again", () => {
     expect(kinds(play(greeted, { kind: "head", head: at(9), now }, { kind: "resync", now })[1])).toEqual([]);
   });
 
+  test("a node that heals while an operator's snapshot is on its way acks twice, and is no alarm", () => {
+    const [asked] = step(refused, { kind: "resync", now });
+    const [reading] = step(asked, { kind: "reading", to: at(4), now });
+    const ack: Event = { kind: "ack", position: at(4), now };
+    const [healed, first] = step(reading, ack);
+    expect(kinds(first)).toEqual(["acked"]);
+    const [moved] = step(healed, { kind: "head", head: at(5), now });
+    expect(kinds(step(moved, ack)[1])).toEqual([]);
+  });
+
   test("an operator's resync sends a snapshot", () => {
     expect(kinds(step(refused, { kind: "resync", now })[1])).toEqual(["send-snapshot"]);
   });
@@ -174,6 +192,27 @@ describe("P3: a refused position is not sent again", () => {
       { kind: "nack", at: at(3), revision: 4n, diverged: true, busy: false, now },
     );
     expect(kinds(after)).toEqual(["refused"]);
+  });
+
+  test("a new node that refused its first snapshot is sent one of the next revision", () => {
+    const [greeted] = greet(origin, at(5));
+    const nack: Event = { kind: "nack", at: origin, revision: 5n, diverged: false, busy: false, now };
+    const [refusing, effects] = play(greeted, { kind: "reading", to: at(5), now }, nack);
+    expect(kinds(effects)).toEqual(["refused"]);
+    expect(kinds(step(refusing, { kind: "head", head: at(5), now })[1])).toEqual([]);
+    expect(kinds(step(refusing, { kind: "head", head: at(6), now })[1])).toEqual(["send-snapshot"]);
+  });
+
+  test("a snapshot that was read in a later epoch than the known head is where the node then is", () => {
+    const [greeted] = greet(origin, at(5));
+    const later = at(5, { seq: 3n, id: "f".repeat(32) });
+    const [, effects] = play(
+      greeted,
+      { kind: "reading", to: later, now },
+      { kind: "ack", position: later, now },
+      { kind: "head", head: later, now },
+    );
+    expect(effects).toEqual([]);
   });
 
   test("a busy node is sent nothing until its next Hello, and then just that", () => {

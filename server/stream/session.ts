@@ -21,7 +21,7 @@ export interface Session {
   readonly sent: Sent | undefined;
   /** What the node refused since `match` last moved; the newest is not sent again. */
   readonly refused: readonly Position[];
-  /** Only a snapshot can help. */
+  /** Only a snapshot can help, also if just that position was refused as a delta. */
   readonly needsSnapshot: boolean;
   /** The cluster's nodes know more than this server: nothing is sent to any of them. */
   readonly fenced: boolean;
@@ -113,7 +113,8 @@ export function step(before: Session, event: Event): Turn {
     case "heartbeat":
       return heartbeat({ ...before, heardAt: event.now }, event.position);
     case "resync":
-      return pump({ ...before, needsSnapshot: true, refused: [] }, event.now);
+      // What it refused stays known: it may heal, and ack just that, while the snapshot is on its way.
+      return pump({ ...before, needsSnapshot: true }, event.now);
     case "tick":
       return tick(before, event.now);
   }
@@ -138,9 +139,9 @@ function hello(session: Session, event: Event & { kind: "hello" }): Turn {
     ...session,
     match: fits ? position : undefined,
     refused: event.refused ? [event.refused] : [],
-    needsSnapshot: !fits || event.resync,
+    needsSnapshot: event.resync,
   };
-  const mode: Mode = next.needsSnapshot ? "snapshot" : samePosition(position, head) ? "up-to-date" : "delta";
+  const mode: Mode = event.resync || !fits ? "snapshot" : samePosition(position, head) ? "up-to-date" : "delta";
   const proven: Effect[] = fits ? [{ kind: "acked", position, by: undefined }] : [];
   const [pumped, effects] = pump(next, event.now);
   return [pumped, [{ kind: "welcome", mode }, ...proven, ...effects]];
@@ -157,16 +158,15 @@ function isForeign(position: Position, head: Position, trusted: boolean): boolea
 }
 
 function moved(before: Session, { head, now }: Event & { kind: "head" }): Turn {
+  // No delta leads from one epoch into another: the node's next Hello begins anew. Inside one, the head only moves on.
+  if (!sameEpoch(head.epoch, before.head.epoch)) return [before, [{ kind: "end", reason: "another epoch has begun" }]];
   if (before.fenced) return [{ ...before, head }, []];
   if (before.ahead) {
     const { revision } = before.ahead;
     const caughtUp = before.head.revision < revision && head.revision >= revision;
-    const opened = head.epoch.seq > before.ahead.epoch.seq;
-    const again: Effect[] = caughtUp || opened ? [{ kind: "end", reason: "the server has caught up" }] : [];
+    const again: Effect[] = caughtUp ? [{ kind: "end", reason: "the server has caught up" }] : [];
     return [{ ...before, head }, again];
   }
-  // No delta leads from one epoch into another: the node's next Hello begins anew. Inside one, the head only moves on.
-  if (!sameEpoch(head.epoch, before.head.epoch)) return [before, [{ kind: "end", reason: "another epoch has begun" }]];
   if (head.revision < before.head.revision) return [before, []];
   return pump({ ...before, head }, now);
 }
@@ -174,8 +174,9 @@ function moved(before: Session, { head, now }: Event & { kind: "head" }): Turn {
 /** A snapshot holds what the log held when it was read, which may be newer than the head that was known. */
 function reading(session: Session, { to, now }: Event & { kind: "reading" }): Session {
   if (session.sent?.kind !== "snapshot") return session;
-  const newer = sameEpoch(to.epoch, session.head.epoch) && to.revision > session.head.revision;
-  return { ...session, head: newer ? to : session.head, sent: { ...session.sent, to, at: now } };
+  const { epoch, revision } = session.head;
+  const isNewer = sameEpoch(to.epoch, epoch) ? to.revision > revision : to.epoch.seq > epoch.seq;
+  return { ...session, head: isNewer ? to : session.head, sent: { ...session.sent, to, at: now } };
 }
 
 /** Sends what the node lacks, if nothing is in flight and the node did not refuse just that. */
@@ -183,9 +184,10 @@ function pump(session: Session, now: number): Turn {
   const { head, match, sent, needsSnapshot, refused, ahead, fenced, busy } = session;
   if (sent || ahead || fenced || busy) return [session, []];
   if (refused.some((position) => samePosition(position, head)) && !needsSnapshot) return [session, []];
-  if (needsSnapshot)
+  // Without a match there is nothing to cut a delta from: also when its first snapshot was refused, and the head moved on.
+  if (needsSnapshot || !match)
     return [{ ...session, sent: { kind: "snapshot", to: undefined, at: now } }, [{ kind: "send-snapshot" }]];
-  if (!match || samePosition(match, head)) return [session, []];
+  if (samePosition(match, head)) return [session, []];
   return [{ ...session, sent: { kind: "delta", to: head, at: now } }, [{ kind: "send-delta", from: match, to: head }]];
 }
 
@@ -194,6 +196,8 @@ function ack(session: Session, { position, now }: Event & { kind: "ack" }): Turn
   const inFlight = sent?.to !== undefined && samePosition(sent.to, position);
   // A node that refused for a passing reason (a full disk) goes on by itself, and acks when it got there.
   const healed = refused.find((candidate) => samePosition(candidate, position));
+  // One that healed while it was sent the same as a snapshot says so twice.
+  if (!inFlight && session.match && samePosition(session.match, position)) return [session, []];
   if (!inFlight && !healed) {
     const reason = `the node acks revision ${position.revision}, which it was not sent with that digest`;
     return [

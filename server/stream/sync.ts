@@ -26,6 +26,7 @@ import type { Admission, StreamId } from "./control.ts";
 import type { Desk } from "./desk.ts";
 import { encode, type Frames } from "./frames.ts";
 import type { Heads } from "./heads.ts";
+import { movesOn } from "./hub.ts";
 import { type Effect, type Event, heartbeatInterval, type Mode, open, type Session, step } from "./session.ts";
 import type { Turns } from "./turns.ts";
 
@@ -200,12 +201,16 @@ class Stream implements OpenStream {
 
   async #welcome(hello: Hello, position: Position): Promise<void> {
     const { cluster, role } = this.#admission.node;
-    const record = await this.#ctx.reader.read((tx) => tx.log.revision(cluster, position.revision));
+    // One state for both: a position of an epoch that has just ended is none that this log never wrote.
+    const { record, now } = await this.#ctx.reader.read(async (tx) => ({
+      record: await tx.log.revision(cluster, position.revision),
+      now: (await tx.clusters.get(cluster))?.head[role],
+    }));
     const there = record?.heads[role];
     const known = there?.epoch.id === position.epoch.id && there.digest === position.digest;
     if (this.#ended) return;
-    const head = this.#ctx.heads.head(cluster, role) ?? this.#session.head;
-    this.#session = { ...this.#session, head };
+    const told = this.#session.head;
+    if (now && (now.epoch.seq > told.epoch.seq || movesOn(told, now))) this.#session = { ...this.#session, head: now };
     this.#instance = hello.instanceId;
     this.#isWelcome = true;
     const { refusal } = this.#admission;
@@ -218,7 +223,7 @@ class Stream implements OpenStream {
     const ahead = session.ahead !== undefined || (session.fenced && !known);
     const { highestUid, highestGid } = hello;
     const software = clean(hello.software);
-    this.#ctx.desk.note(this.#id, { kind: "greeted", software, highestUid, highestGid, ahead });
+    this.#ctx.desk.note(this.#id, { kind: "greeted", software, highestUid, highestGid, ahead, known });
     for (const effect of effects) this.#carryOut(effect);
   }
 
@@ -241,9 +246,10 @@ class Stream implements OpenStream {
 
   #nack(nack: Nack, now: number): void {
     const { sink, reason, refusedRevision: revision, retrying, diverged } = nack;
-    const position = this.#session.sent?.to;
-    // What a busy node turned away, it takes later.
-    const refusal = position && !nack.busy ? { instance: this.#instance, position } : undefined;
+    const { sent } = this.#session;
+    // What a busy node turned away, it takes later; what did not fit, it takes as a snapshot, on this stream or the next.
+    const isFinal = !nack.busy && !(nack.diverged && sent?.kind === "delta");
+    const refusal = isFinal && sent?.to ? { instance: this.#instance, position: sent.to } : undefined;
     const refused = { revision, sink: clean(sink), reason: clean(reason), at: now, retrying };
     this.#ctx.log.warn(
       { ...this.#node(), revision: String(revision), sink: refused.sink, reason: refused.reason, diverged },
