@@ -45,7 +45,7 @@ async function main(options: Options): Promise<void> {
   const caPem = await readFile(options.ca, "utf8");
   const server = { address: options.server, caPem };
   const shared = { disk: realDisk, folders: ground.folders, server, clock, log, signal };
-  const membership = await join(shared, options.node, options.joinTokenFile);
+  const membership = await join(shared, options.node, options);
   if (!membership) return;
   if (fault) await repairUntilWhole(replica, log, signal);
   const following = follow({

@@ -7,7 +7,7 @@ import type { Clock } from "./clock.ts";
 import { type Credentials, halfLife, loadCredentials, newRequest, storeChain } from "./credentials.ts";
 import type { Disk } from "./disk.ts";
 import type { Folders } from "./folders.ts";
-import { type Server, Uplink } from "./uplink.ts";
+import { type JoiningToken, type Server, Uplink } from "./uplink.ts";
 
 export interface MembershipOptions {
   readonly disk: Disk;
@@ -54,28 +54,34 @@ export class Membership {
   }
 }
 
+/** Where a token is that lets the node in: one of the two. */
+export interface TokenFiles {
+  readonly joinTokenFile: string | undefined;
+  readonly kubernetesTokenFile: string | undefined;
+}
+
 /**
  * The node's membership; enrols if there is no certificate that is still good. Without a server it tries until the signal:
  * then there is none.
- * @throws Error if enrolling needs a join token and none is given, or the server turns it down.
+ * @throws Error if enrolling needs a token and none is given, or the server turns it down.
  */
 export async function join(
   options: MembershipOptions,
   node: string,
-  joinTokenFile: string | undefined,
+  files: TokenFiles,
 ): Promise<Membership | undefined> {
   const { disk, folders, clock, log, signal, server } = options;
   const held = await loadCredentials(disk, folders);
   if (held && held.life.to > clock.now()) return new Membership(options, held);
-  if (joinTokenFile === undefined) {
-    throw new Error(
-      `this node ${held ? "has an expired certificate" : "has not enrolled"}: --join-token-file is needed`,
-    );
+  if (files.joinTokenFile === undefined && files.kubernetesTokenFile === undefined) {
+    const why = held ? "has an expired certificate" : "has not enrolled";
+    throw new Error(`this node ${why}: --join-token-file or --kubernetes-token-file is needed`);
   }
-  const token = (await readFile(joinTokenFile, "utf8")).trim();
   const request = await newRequest(disk, folders);
   for await (const _ of attempts(clock, signal)) {
     try {
+      // Read anew each time: Kubernetes rotates its tokens.
+      const token = await readToken(files);
       using uplink = new Uplink(server);
       const credentials = await storeChain(disk, folders, await uplink.enroll(token, request, node));
       log.info({ node }, "enrolled");
@@ -88,8 +94,13 @@ export async function join(
   return undefined;
 }
 
-/** The server could not be asked; anything else is an answer, and asking again would get the same one. */
+async function readToken({ joinTokenFile, kubernetesTokenFile }: TokenFiles): Promise<JoiningToken> {
+  if (joinTokenFile !== undefined) return { joinToken: (await readFile(joinTokenFile, "utf8")).trim() };
+  return { kubernetesToken: (await readFile(kubernetesTokenFile ?? "", "utf8")).trim() };
+}
+
+/** The server could not be asked, or could not find out; anything else is an answer, and would be the same again. */
 function isUnreachable(err: unknown): boolean {
   const code = err instanceof Error && err.cause instanceof Error && "code" in err.cause ? err.cause.code : undefined;
-  return code === 14 || code === 4;
+  return code === 14 || code === 4 || code === 13;
 }

@@ -11,6 +11,8 @@ export interface Options {
   readonly ca: string;
   /** File that holds a join token; read only while the node has no certificate. */
   readonly joinTokenFile: string | undefined;
+  /** File that holds a projected service-account token; the other way in. */
+  readonly kubernetesTokenFile: string | undefined;
   /** The agent's own folder. */
   readonly state: string;
   /** Where the links that readers use are placed. */
@@ -19,11 +21,14 @@ export interface Options {
   readonly node: string;
 }
 
-export const usage = `usage: rollcall-agent --server HOST:PORT --ca FILE [--join-token-file FILE] [--state DIR] [--etc DIR] [--node NAME]
+export const usage = `usage: rollcall-agent --server HOST:PORT --ca FILE [--join-token-file FILE |
+         --kubernetes-token-file FILE] [--state DIR] [--etc DIR] [--node NAME]
 
   --server HOST:PORT      node port of the control plane
   --ca FILE               its certificate authority, PEM (ca.pem of the control plane)
   --join-token-file FILE  a join token; needed until the node has enrolled
+  --kubernetes-token-file FILE
+                          in a pod: its projected service-account token, instead of a join token
   --state DIR             the agent's own folder (default /var/lib/rollcall)
   --etc DIR               where the links that readers use are placed (default /etc)
   --node NAME             the node's name in its cluster (default: this host's name)
@@ -33,6 +38,7 @@ const flags = {
   server: { type: "string" },
   ca: { type: "string" },
   "join-token-file": { type: "string" },
+  "kubernetes-token-file": { type: "string" },
   state: { type: "string", default: "/var/lib/rollcall" },
   etc: { type: "string", default: "/etc" },
   node: { type: "string" },
@@ -49,7 +55,11 @@ export function readOptions(argv: readonly string[]): Options | "help" {
   }
   const ca = values.ca ?? refuse("invalid", "--ca FILE is needed");
   const node = values.node ?? hostname().split(".", 1)[0]?.toLowerCase() ?? "";
-  return { server, ca, joinTokenFile: values["join-token-file"], state: values.state, etc: values.etc, node };
+  const { "join-token-file": joinTokenFile, "kubernetes-token-file": kubernetesTokenFile, state, etc } = values;
+  if (joinTokenFile !== undefined && kubernetesTokenFile !== undefined) {
+    refuse("invalid", "one of --join-token-file and --kubernetes-token-file, not both");
+  }
+  return { server, ca, joinTokenFile, kubernetesTokenFile, state, etc, node };
 }
 
 function parse(argv: readonly string[]) {

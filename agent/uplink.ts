@@ -39,6 +39,9 @@ export interface Stream {
   end(): void;
 }
 
+/** What lets a node in. */
+export type JoiningToken = { readonly joinToken: string } | { readonly kubernetesToken: string };
+
 /** What a stream brings; `closed` comes once, last. */
 export interface Listener {
   heard(message: SyncResponse): void;
@@ -64,9 +67,9 @@ export class Uplink implements Disposable {
     });
   }
 
-  /** Trades a join token for a certificate chain (PEM). */
-  async enroll(joinToken: string, certificateRequest: Uint8Array, node: string): Promise<string> {
-    const request = create(EnrollRequestSchema, { joinToken, certificateRequest, node });
+  /** Trades a token for a certificate chain (PEM). */
+  async enroll(token: JoiningToken, certificateRequest: Uint8Array, node: string): Promise<string> {
+    const request = create(EnrollRequestSchema, { ...token, certificateRequest, node });
     return (await this.#unary<EnrollResponse>("enroll", request)).certificateChain;
   }
 

@@ -10,6 +10,7 @@ import { type Logger, pino } from "pino";
 import { Refusal } from "../identity/refusal.ts";
 import { operatorRoutes } from "./api/routes.ts";
 import { openAuthority } from "./authority/authority.ts";
+import { readIssuers } from "./authority/kubernetes.ts";
 import { seed } from "./directory/clusters.ts";
 import type { Context } from "./directory/context.ts";
 import { openEpochs } from "./directory/epochs.ts";
@@ -61,7 +62,8 @@ async function main(options: Options): Promise<void> {
   // The database and the keys are this user's alone; ca.pem is given its own mode.
   process.umask(0o077);
   await mkdir(options.data, { recursive: true, mode: 0o700 });
-  const { database } = options;
+  const { database, kubernetes } = options;
+  const issuers = kubernetes === undefined ? [] : await readIssuers(kubernetes);
   await using store = await openStore(database, now);
   const ctx: Context = { store, now, newId: randomUUIDv7, newSecret };
   await seed(ctx);
@@ -73,7 +75,7 @@ async function main(options: Options): Promise<void> {
   await ledger.load();
   using hub = new Hub(store, log);
   const nodePort = { ...options.nodeListen, database, threads: options.streamThreads, authority, certificate };
-  await using nodes = await listen({ ctx, hub, ledger, log }, nodePort);
+  await using nodes = await listen({ ctx, hub, ledger, log, issuers }, nodePort);
 
   const app = Fastify({
     http2: true,

@@ -28,6 +28,8 @@ export interface Options {
   readonly names: readonly string[];
   /** SCIM requests per second that one connection may make; 0: any number. */
   readonly scimRate: number;
+  /** File that says which Kubernetes service accounts run agents; undefined: none does. */
+  readonly kubernetes: string | undefined;
   /** Threads that hold the agents' streams. */
   readonly streamThreads: number;
 }
@@ -52,7 +54,7 @@ export interface Migration {
 export const usage = `usage: rollcall-server restore --data DIR | --database DATABASE [--highest-uid N --highest-gid N] [-o json]
        rollcall-server migrate --from DATABASE --to DATABASE [-o json]
        rollcall-server --data DIR [--database DATABASE] [--listen HOST:PORT] [--node-listen HOST:PORT] [--name NAME]...
-         [--scim-rate N] [--stream-threads N] [--config FILE]
+         [--scim-rate N] [--stream-threads N] [--kubernetes FILE] [--config FILE]
 
   --data DIR               database, certificate authority and admin token; made at the first start
   --database DATABASE      postgres://USER@HOST/NAME, which several servers may share, or the path of another SQLite file
@@ -62,8 +64,9 @@ export const usage = `usage: rollcall-server restore --data DIR | --database DAT
   --name NAME              a DNS name or address that clients use; stands in the certificate; may be repeated
   --scim-rate N            SCIM requests per second of one connection, over 10 s (default 100; 0: any number)
   --stream-threads N       threads that hold the agents' streams, 1 to 16 (default: half of the processors)
+  --kubernetes FILE        which Kubernetes service accounts run agents: nodes then need no join token
   --config FILE            JSON: {"data": ..., "database": ..., "listen": ..., "node_listen": ..., "names": [...], "scim_rate": N,
-                           "stream_threads": N}; flags win
+                           "stream_threads": N, "kubernetes": ...}; flags win
 
 restore: after the database was put back from a backup, with the server stopped: opens a new epoch, so that every node reads
 everything anew, and gives no number again that any node has seen.
@@ -82,6 +85,7 @@ const flags = {
   name: { type: "string", multiple: true },
   "scim-rate": { type: "string" },
   "stream-threads": { type: "string" },
+  kubernetes: { type: "string" },
   config: { type: "string" },
   help: { type: "boolean", short: "h" },
 } as const;
@@ -146,6 +150,7 @@ export function readOptions(argv: readonly string[]): Options | "help" {
     database: url === undefined ? fileIn(data) : parseDatabase("--database", url),
     listen: parseAddress("--listen", values.listen ?? file.listen ?? "127.0.0.1:8443"),
     nodeListen: parseAddress("--node-listen", values["node-listen"] ?? file.node_listen ?? "127.0.0.1:8444"),
+    kubernetes: values.kubernetes ?? file.kubernetes,
     names: values.name ?? file.names ?? [],
     streamThreads: parseThreads(values["stream-threads"] ?? file.stream_threads ?? usualThreads()),
     scimRate: parseRate("--scim-rate", values["scim-rate"] ?? file.scim_rate ?? 100),
@@ -169,6 +174,7 @@ interface Config {
   readonly database?: string;
   readonly listen?: string;
   readonly node_listen?: string;
+  readonly kubernetes?: string;
   readonly names?: readonly string[];
   readonly scim_rate?: number;
   readonly stream_threads?: number;
@@ -190,7 +196,7 @@ function readConfig(path: string): Config {
     if (
       !isNames &&
       !isRate &&
-      !(["data", "database", "listen", "node_listen"].includes(key) && typeof value === "string")
+      !(["data", "database", "listen", "node_listen", "kubernetes"].includes(key) && typeof value === "string")
     ) {
       refuse("invalid", `--config ${path}: ${quote(key)} is not an option, or not of the right type`);
     }

@@ -2,6 +2,7 @@
 
 import { quote, refuse } from "../../identity/refusal.ts";
 import type { Role } from "../../identity/scope.ts";
+import type { Vouched } from "../authority/kubernetes.ts";
 import type { Enrolment } from "../store/nodes.ts";
 import type { Tx } from "../store/store.ts";
 import type { Actor } from "./actor.ts";
@@ -22,14 +23,17 @@ export interface Issued {
 /** Issues a certificate for a node, or refuses its request. */
 export type Issue = (identity: { cluster: string; role: Role; node: string }) => Promise<Issued>;
 
+/** What lets a node in: a join token's secret, or the word of its Kubernetes cluster. */
+export type Proof = string | Vouched;
+
 /**
- * Spends a join token and enrols a node, in one transaction: a request that is refused spends nothing.
- * @throws Refusal `forbidden` if the token is unknown, spent or expired, `invalid` (the node's name, the request),
- * `conflict` if a node of that name is connected.
+ * Enrols a node, in one transaction: a request that is refused spends no join token.
+ * @throws Refusal `forbidden` if the token is unknown, spent or expired, or the node is banned and comes with no join token;
+ * `invalid` (the node's name, the request); `conflict` if a node of that name is connected and comes with a join token.
  */
 export async function enrol(
   ctx: Context,
-  secret: string,
+  proof: Proof,
   name: string,
   isConnected: (cluster: string, name: string) => boolean,
   issue: Issue,
@@ -37,17 +41,20 @@ export async function enrol(
   if (!isLabel(name)) refuse("invalid", `the node name ${quote(name)} is not a DNS label ([a-z0-9-], at most 63)`);
   return ctx.store.write(async (tx) => {
     const now = ctx.now();
-    const token = await tx.tokens.spendJoin(hashToken(secret), name, now);
-    if (!token) refuse("forbidden", "the join token is not valid");
-    const cluster = (await tx.clusters.get(token.cluster)) ?? refuse("forbidden", "the join token is not valid");
-    if (isConnected(cluster.id, name)) {
+    const { cluster, role, cause, told: by } = await admit(tx, proof, name, now);
+    const before = await tx.nodes.byName(cluster.id, name);
+    if (typeof proof === "string" && isConnected(cluster.id, name)) {
       refuse("conflict", `a node ${quote(name)} is connected; ban it first if this one shall take its place`);
     }
-    const issued = await issue({ cluster: cluster.name, role: token.role, node: name });
+    // Kubernetes says that it is this node, whatever it held before; that it may be one at all, an operator took back.
+    if (typeof proof !== "string" && before?.banned) {
+      refuse("forbidden", `the node ${quote(name)} is banned; only a join token lets it in again`);
+    }
+    const issued = await issue({ cluster: cluster.name, role, node: name });
     const node: Enrolment = {
       id: ctx.newId(),
       cluster: cluster.id,
-      role: token.role,
+      role,
       name,
       enrolledAt: now,
       serial: issued.serial,
@@ -55,14 +62,26 @@ export async function enrol(
       expiresAt: issued.notAfter,
       banned: false,
     };
-    const before = await tx.nodes.byName(cluster.id, name);
     await tx.nodes.enrol(node);
-    // The token has no name of its own: when it was made is how its making is found.
-    const after = { ...tellNode(node), joinTokenMade: time(token.createdAt) };
+    const after = { ...tellNode(node), ...by };
     const told = { subject: `${cluster.name}/${name}`, before: before && tellNode(before), after };
-    record(tx, { kind: "node", name, cause: "join token" }, { org: cluster.org, action: "node.enrol", ...told });
+    record(tx, { kind: "node", name, cause }, { org: cluster.org, action: "node.enrol", ...told });
     return { node, issued };
   });
+}
+
+async function admit(tx: Tx, proof: Proof, name: string, now: number) {
+  if (typeof proof === "string") {
+    const token = await tx.tokens.spendJoin(hashToken(proof), name, now);
+    if (!token) return refuse("forbidden", "the join token is not valid");
+    const cluster = (await tx.clusters.get(token.cluster)) ?? refuse("forbidden", "the join token is not valid");
+    // The token has no name of its own: when it was made is how its making is found.
+    return { cluster, role: token.role, cause: "join token", told: { joinTokenMade: time(token.createdAt) } };
+  }
+  const { role, serviceAccount, pod } = proof;
+  const cluster =
+    (await tx.clusters.byName(proof.cluster)) ?? refuse("forbidden", `no cluster ${quote(proof.cluster)}`);
+  return { cluster, role, cause: "kubernetes", told: { serviceAccount, pod } };
 }
 
 /** Gives a node a fresh certificate; the one that it asked with stays good until it expires. */

@@ -31,6 +31,7 @@ export interface Questions {
   enrol: {
     readonly ask: {
       readonly joinToken: string;
+      readonly kubernetesToken: string;
       readonly name: string;
       readonly request: Uint8Array;
       readonly peer: string;

@@ -75,8 +75,9 @@ export async function listen(sync: SyncContext, start: StreamsStart): Promise<No
   });
   server.addService(grpcDefinition(NodeService), {
     enroll: unary<EnrollRequest, EnrollResponse>(log, async (call) => {
-      const { joinToken, node: name, certificateRequest: request } = call.request;
-      const certificateChain = await desk.ask("enrol", { joinToken, name, request, peer: call.getPeer() });
+      const { joinToken, kubernetesToken, node: name, certificateRequest: request } = call.request;
+      const ask = { joinToken, kubernetesToken, name, request, peer: call.getPeer() };
+      const certificateChain = await desk.ask("enrol", ask);
       return create(EnrollResponseSchema, { certificateChain });
     }),
     renew: unary<RenewRequest, RenewResponse>(log, async (call) => {

@@ -9,6 +9,7 @@ import type { Logger } from "pino";
 import { Refusal, refuse } from "../../identity/refusal.ts";
 import { roles } from "../../identity/scope.ts";
 import type { Authority, NodeIdentity } from "../authority/authority.ts";
+import { type Issuer, vouch } from "../authority/kubernetes.ts";
 import type { Context } from "../directory/context.ts";
 import { fenceCluster } from "../directory/epochs.ts";
 import { enrol, renew } from "../directory/nodes.ts";
@@ -45,6 +46,8 @@ export interface NodeThreads extends AsyncDisposable {
 }
 
 export interface ThreadsContext {
+  /** Kubernetes clusters that may vouch for nodes. */
+  readonly issuers: readonly Issuer[];
   readonly ctx: Context;
   readonly hub: Hub;
   readonly ledger: Ledger;
@@ -185,10 +188,14 @@ class Thread {
     }
   }
 
-  async #enrol({ joinToken, name, request, peer }: Questions["enrol"]["ask"]): Promise<string> {
+  async #enrol({ joinToken, kubernetesToken, name, request, peer }: Questions["enrol"]["ask"]): Promise<string> {
     const { ctx, ledger, log } = this.#shared;
     const isConnected = (cluster: string, node: string): boolean => ledger.isConnected(cluster, node);
-    const { node, issued } = await enrol(ctx, joinToken, name, isConnected, (subject) =>
+    if (joinToken !== "" && kubernetesToken !== "")
+      refuse("invalid", "one of join_token and kubernetes_token, not both");
+    const { issuers } = this.#shared;
+    const proof = kubernetesToken === "" ? joinToken : await vouch(issuers, kubernetesToken, name);
+    const { node, issued } = await enrol(ctx, proof, name, isConnected, (subject) =>
       this.#authority.issueNode(subject, request),
     );
     ledger.enrolled(node, false);

@@ -53,7 +53,10 @@ async function uplink(identity?: Identity): Promise<Uplink> {
 async function enrol(name: string, token?: string): Promise<Identity> {
   const { keyPem, request } = await keyAndRequest(name);
   using link = await uplink();
-  return { keyPem, chainPem: await link.enroll(token ?? (await plane.joinToken("login")), request, name) };
+  return {
+    keyPem,
+    chainPem: await link.enroll({ joinToken: token ?? (await plane.joinToken("login")) }, request, name),
+  };
 }
 
 const hello: SyncRequest["say"] = {
@@ -117,7 +120,7 @@ describe("join tokens", () => {
   test("is not spent by a request that is refused", async () => {
     const token = await plane.joinToken("login");
     using link = await uplink();
-    await expect(link.enroll(token, Buffer.from("nonsense"), "bad-request")).rejects.toThrow();
+    await expect(link.enroll({ joinToken: token }, Buffer.from("nonsense"), "bad-request")).rejects.toThrow();
     await expect(enrol("../etc", token)).rejects.toThrow(/not a DNS label/);
     await expect(enrol("good-request", token)).resolves.toBeDefined();
   });

@@ -63,7 +63,7 @@ export async function enrolled(
   const identities = await Promise.all(
     Array.from({ length: count }, async (_, n): Promise<Identity> => {
       using link = new Uplink(server);
-      return { keyPem, chainPem: await link.enroll(await plane.joinToken("login"), request, `n${n}`) };
+      return { keyPem, chainPem: await link.enroll({ joinToken: await plane.joinToken("login") }, request, `n${n}`) };
     }),
   );
   return { server, identities };

@@ -55,7 +55,7 @@ async function launch(state: string, caPem: string, token: string, name: string)
   await realDisk.create(tokenFile, Buffer.from(token), { mode: 0o600 });
   const { signal } = stopping;
   const shared = { disk: realDisk, folders: ground.folders, server: { address, caPem }, clock, log, signal };
-  const membership = await join(shared, name, tokenFile);
+  const membership = await join(shared, name, { joinTokenFile: tokenFile, kubernetesTokenFile: undefined });
   if (!membership) throw new Error("stopped");
   const replica = new Replica(ground);
   const connect = () => membership.connect();
