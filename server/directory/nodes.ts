@@ -2,7 +2,6 @@
 
 import { quote, refuse } from "../../identity/refusal.ts";
 import type { Role } from "../../identity/scope.ts";
-import type { Vouched } from "../authority/kubernetes.ts";
 import type { Enrolment } from "../store/nodes.ts";
 import type { Tx } from "../store/store.ts";
 import type { Actor } from "./actor.ts";
@@ -22,6 +21,16 @@ export interface Issued {
 
 /** Issues a certificate for a node, or refuses its request. */
 export type Issue = (identity: { cluster: string; role: Role; node: string }) => Promise<Issued>;
+
+/** What Kubernetes says of whoever asks. */
+export interface Vouched {
+  /** The cluster's name, not its id. */
+  readonly cluster: string;
+  readonly role: Role;
+  /** For the audit. */
+  readonly serviceAccount: string;
+  readonly pod: string;
+}
 
 /** What lets a node in: a join token's secret, or the word of its Kubernetes cluster. */
 export type Proof = string | Vouched;
