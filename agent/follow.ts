@@ -10,7 +10,15 @@ import { prepare, prepareSnapshot, type Step } from "../identity/copy.ts";
 import { Refusal } from "../identity/refusal.ts";
 import type { Resource } from "../identity/resource.ts";
 import { IsolatedSchema, SinkResultSchema, type SyncResponse } from "../proto/gen/rollcall/v1/node_pb.ts";
-import { parseDelta, parseMillis, parsePosition, parseResources, printMillis, printPosition } from "../proto/wire.ts";
+import {
+  parseDelta,
+  parseMillis,
+  parsePosition,
+  parseResources,
+  printMillis,
+  printPosition,
+  protocols,
+} from "../proto/wire.ts";
 import { type Agent, begin, type Effect, type Event, type Failure, type SinkReport, step } from "./agent.ts";
 import { attempts, wait } from "./attempts.ts";
 import type { Clock } from "./clock.ts";
@@ -106,6 +114,10 @@ class Follower {
     const { log } = this.#options;
     switch (say.case) {
       case "welcome":
+        if (say.value.protocol < protocols.oldest || say.value.protocol > protocols.newest) {
+          log.error({ protocol: say.value.protocol }, "the server speaks a protocol that is not known here");
+          return this.#stream?.end();
+        }
         this.#greeted = true;
         this.#beat = Math.min(60_000, Math.max(1_000, parseMillis(say.value.heartbeatInterval)));
         log.info({ node: say.value.node, mode: say.value.mode }, "connected");
@@ -155,8 +167,8 @@ class Follower {
           case: "hello",
           value: {
             $typeName: "rollcall.v1.Hello",
-            protocolMin: 1,
-            protocolMax: 1,
+            protocolMin: protocols.oldest,
+            protocolMax: protocols.newest,
             software,
             instanceId: instance,
             position: printPosition(this.#agent.at),

@@ -1,3 +1,6 @@
+/** The revisions of the protocol that both ends of this version speak: proto/README.md, section 7. */
+export const protocols = { oldest: 1, newest: 2 } as const;
+
 /**
  * The door between protobuf messages and what they mean. Everything that comes in is parsed here once, strictly; past
  * this file a value has a type that says so. Every function throws Refusal `invalid` for a message that breaks a rule.

@@ -19,7 +19,7 @@ import {
   Welcome_Mode,
 } from "../../proto/gen/rollcall/v1/node_pb.ts";
 import type { Frame } from "../../proto/grpc.ts";
-import { parsePosition, printMillis } from "../../proto/wire.ts";
+import { parsePosition, printMillis, protocols } from "../../proto/wire.ts";
 import type { NodeIdentity } from "../authority/authority.ts";
 import type { Reader } from "../store/store.ts";
 import type { Admission, StreamId } from "./control.ts";
@@ -45,9 +45,6 @@ export interface SyncContext {
 
 /** A stream that takes longer than this for one piece of a snapshot does not keep others waiting, in milliseconds. */
 const patience = 5_000;
-
-/** The protocol revision that this server speaks. */
-export const protocol = 1;
 
 const modes: Record<Mode, Welcome_Mode> = {
   "up-to-date": Welcome_Mode.UP_TO_DATE,
@@ -107,6 +104,8 @@ class Stream implements OpenStream {
   /** An operator asked for a snapshot since it was let in. */
   #wantsAll = false;
   #instance = "";
+  /** The revision of the protocol that both ends speak. */
+  #protocol: number = protocols.oldest;
   #isDegraded = true;
   #ended = false;
 
@@ -191,10 +190,11 @@ class Stream implements OpenStream {
   }
 
   #hello(hello: Hello, position: Position): void {
-    if (hello.protocolMin > protocol || hello.protocolMax < protocol) {
-      return this.end(
-        `this server speaks protocol ${protocol}, the agent ${hello.protocolMin} to ${hello.protocolMax}`,
-      );
+    const { oldest, newest } = protocols;
+    this.#protocol = Math.min(newest, hello.protocolMax);
+    if (this.#protocol < Math.max(oldest, hello.protocolMin)) {
+      const theirs = `${hello.protocolMin} to ${hello.protocolMax}`;
+      return this.end(`this server speaks protocols ${oldest} to ${newest}, the agent ${theirs}`);
     }
     this.#inBackground("greeting a node", () => this.#welcome(hello, position));
   }
@@ -268,7 +268,7 @@ class Stream implements OpenStream {
             value: {
               $typeName: "rollcall.v1.Welcome",
               mode: modes[effect.mode],
-              protocol,
+              protocol: this.#protocol,
               node: this.#admission.node.name,
               heartbeatInterval: printMillis(heartbeatInterval),
             },

@@ -194,6 +194,23 @@ describe("certificates", () => {
   });
 });
 
+test.each([
+  ["the older one alone", 1, 1, 1],
+  ["both", 1, 2, 2],
+  ["newer ones too", 2, 9, 2],
+])("an agent that speaks %s is spoken to in the newest that both know", async (_, protocolMin, protocolMax, spoken) => {
+  const identity = await enrol(`speaks-${protocolMin}-${protocolMax}`);
+  using link = await uplink(identity);
+  const welcome = await new Promise<number>((resolve, reject) => {
+    const stream = link.sync({
+      heard: ({ say }) => say.case === "welcome" && resolve(say.value.protocol),
+      closed: reject,
+    });
+    stream.say({ case: "hello", value: { ...hello.value, protocolMin, protocolMax } } as SyncRequest["say"]);
+  });
+  expect(welcome).toBe(spoken);
+});
+
 describe("what an agent may say", () => {
   const position = printPosition({ ...origin, revision: 1n });
 

@@ -38,6 +38,7 @@ export class Holder implements Disposable {
       },
     });
     this.#end = () => stream.end();
+    // The older revision: a fleet is never upgraded at once.
     const who = { protocolMin: 1, protocolMax: 1, software: "test", instanceId: "test" };
     const highest = { highestUid, highestGid: 0 };
     stream.say({ case: "hello", value: { $typeName: "rollcall.v1.Hello", ...who, ...highest, position: from } });

@@ -254,7 +254,7 @@ export const SyncResponseSchema: GenMessage<SyncResponse> = /*@__PURE__*/
  */
 export type Hello = Message<"rollcall.v1.Hello"> & {
   /**
-   * Lowest protocol revision that the agent speaks; this file is 1.
+   * Lowest protocol revision that the agent speaks; this file is 2.
    *
    * @generated from field: uint32 protocol_min = 1;
    */
@@ -450,7 +450,7 @@ export type Nack = Message<"rollcall.v1.Nack"> & {
   diverged: boolean;
 
   /**
-   * Nothing is wrong with what was sent: the agent has to finish other work first, and then ends the stream and says
+   * Since revision 2. Nothing is wrong with what was sent: the agent has to finish other work first, and then ends the stream and says
    * Hello anew. Nothing is to be sent before.
    *
    * @generated from field: bool busy = 7;
