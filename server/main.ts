@@ -12,6 +12,7 @@ import { operatorRoutes } from "./api/routes.ts";
 import { openAuthority } from "./authority/authority.ts";
 import { readIssuers } from "./authority/kubernetes.ts";
 import { seed } from "./directory/clusters.ts";
+import { compactLogs, keepFor } from "./directory/compaction.ts";
 import type { Context } from "./directory/context.ts";
 import { openEpochs } from "./directory/epochs.ts";
 import { expireKeys } from "./directory/keys.ts";
@@ -45,6 +46,9 @@ const refreshEvery = 1000;
 
 /** How often keys whose time has come are looked for, in milliseconds. */
 const expireEvery = 1000;
+
+/** How often the logs forget what was overtaken long ago, in milliseconds. */
+const compactEvery = 3_600_000;
 
 /** How often the server's own certificate is looked at, in milliseconds; it is replaced at half its life. */
 const renewEvery = 12 * 3_600_000;
@@ -113,6 +117,9 @@ async function main(options: Options): Promise<void> {
         troubled = true;
       });
   }, expireEvery);
+  const compacting = setInterval(() => {
+    compactLogs(ctx, now() - keepFor).catch((err: unknown) => log.error({ err }, "compacting the logs failed"));
+  }, compactEvery);
   const renewing = setInterval(() => {
     authority
       .issueServer(certificateNames(options))
@@ -137,6 +144,7 @@ async function main(options: Options): Promise<void> {
   log.info("stopping");
   clearInterval(saving);
   clearInterval(renewing);
+  clearInterval(compacting);
   clearInterval(expiring);
   await expiry;
   await nodes.drain();

@@ -233,6 +233,51 @@ export class Log {
     return row !== undefined;
   }
 
+  /** The newest revision that was committed before a time. */
+  async newestBefore(cluster: string, time: number): Promise<Revision | undefined> {
+    const row = await this.#db
+      .selectFrom("revisions")
+      .select("revision")
+      .where("cluster", "=", cluster)
+      .where("committed_at", "<", time)
+      .orderBy("committed_at", "desc")
+      .orderBy("revision", "desc")
+      .limit(1)
+      .executeTakeFirst();
+    return row && BigInt(row.revision);
+  }
+
+  /**
+   * Forgets, of the resources that some next revisions up to a horizon changed, what they changed earlier. Gives how many
+   * changes went, and whether there are more revisions to look at.
+   */
+  async compact(cluster: string, horizon: Revision, most: bigint): Promise<{ gone: number; isMore: boolean }> {
+    const { compacted } = await this.#db
+      .selectFrom("clusters")
+      .select("compacted")
+      .where("id", "=", cluster)
+      .executeTakeFirstOrThrow();
+    const from = Number(compacted);
+    const to = Math.min(Number(horizon), from + Number(most));
+    if (to <= from) return { gone: 0, isMore: false };
+    const changed = await this.#db
+      .selectFrom("log")
+      .select((eb) => ["key", eb.fn.max("revision").as("last")])
+      .where("cluster", "=", cluster)
+      .where("revision", ">", from)
+      .where("revision", "<=", to)
+      .groupBy("key")
+      .execute();
+    let gone = 0;
+    for (const { key, last } of changed) {
+      const overtaken = this.#db.deleteFrom("log").where("cluster", "=", cluster).where("key", "=", key);
+      const { numDeletedRows } = await overtaken.where("revision", "<", Number(last)).executeTakeFirstOrThrow();
+      gone += Number(numDeletedRows);
+    }
+    await this.#db.updateTable("clusters").set({ compacted: to }).where("id", "=", cluster).execute();
+    return { gone, isMore: to < Number(horizon) };
+  }
+
   async revision(cluster: string, revision: Revision): Promise<RevisionRecord | undefined> {
     const row = await this.#revisions(cluster).where("revisions.revision", "=", Number(revision)).executeTakeFirst();
     return row && fromRow(row);

@@ -119,6 +119,8 @@ export interface Schema {
     people: Generated<number>;
     /** Since when nothing is streamed or allocated: its nodes hold more than it knows. */
     fenced_at: number | null;
+    /** The revision up to which the log has forgotten what was overtaken. */
+    compacted: Generated<number>;
   };
   /** What groups grant: one row per cluster, group, kind of grant and, of an `account`, the account's name. */
   access_rules: {
@@ -379,5 +381,10 @@ export const migrations: readonly (readonly string[])[] = [
     `alter table nodes add column claimed_by text`,
     `alter table nodes add column touch bigint not null default 0`,
     `create index nodes_by_touch on nodes (touch)`,
+  ],
+  // Up to where the log has forgotten what was overtaken, and when revisions were committed.
+  [
+    `alter table clusters add column compacted bigint not null default 0`,
+    `create index revisions_by_time on revisions (cluster, committed_at)`,
   ],
 ];

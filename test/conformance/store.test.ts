@@ -19,6 +19,7 @@ import { fingerprint, parseSshKey } from "../../identity/ssh-key.ts";
 import { ed25519Line } from "../../identity/testing.ts";
 import { takeId } from "../../server/directory/allocation.ts";
 import { seed } from "../../server/directory/clusters.ts";
+import { compactLogs } from "../../server/directory/compaction.ts";
 import type { Context } from "../../server/directory/context.ts";
 import { createGroup, removeGroup, updateGroup } from "../../server/directory/groups.ts";
 import { addKey, removeKey } from "../../server/directory/keys.ts";
@@ -132,7 +133,7 @@ async function carryOut(
 describe("the log", () => {
   test("P6, S4: for any history, every delta leads from its snapshot to the other, and no revision is skipped", async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(anyAct, { maxLength: 25 }), async (acts) => {
+      fc.asyncProperty(fc.array(anyAct, { maxLength: 25 }), fc.nat(4), async (acts, share) => {
         await using directory = await openDirectory();
         const { ctx, cluster } = directory;
         for (const role of roles) expect((await held(directory, role)).position.revision).toBe(1n);
@@ -148,12 +149,18 @@ describe("the log", () => {
             if (now.position.revision !== last || states.length === 0) states.push(now);
           }
         }
+        // What was overtaken is forgotten up to some revision, in two goes: what is left is enough for every delta to later ones.
+        const { revision: head } = (await held(directory, "login")).position;
+        const horizon = (head * BigInt(share)) / 4n;
+        for (const upTo of [horizon / 2n, horizon]) {
+          await ctx.store.write((tx) => tx.log.compact(cluster, upTo, 1_000n));
+        }
         for (const role of roles) {
           const states = seen.get(role) ?? [];
           for (const [index, from] of states.entries()) {
             // To the next revision, and to the last one: both ends of what a slow node may lack.
             for (const to of new Set([states[index + 1], states.at(-1)])) {
-              if (!to || to === from) continue;
+              if (!to || to === from || to.position.revision < horizon) continue;
               const copy = emptyCopy();
               commit(copy, prepareSnapshot(copy, from.position, from.resources));
               const [since, until] = [from.position.revision, to.position.revision];
@@ -166,6 +173,36 @@ describe("the log", () => {
       }),
       { numRuns: runs(60) },
     );
+  });
+
+  test("forgets what was overtaken long ago, and nothing else: not what a guard counts, nor who was ever told", async () => {
+    await using directory = await openDirectory();
+    const { ctx, org, cluster } = directory;
+    const user = await createUser(ctx, scim, org, person("ada"));
+    await createGroup(ctx, scim, org, { displayName: "slurm-users", externalId: undefined, members: [user.id] });
+    const rename = (fullName: string) => updateUser(ctx, scim, org, user.id, (current) => ({ ...current, fullName }));
+    for (let n = 0; n < 120; n++) await rename(`Ada ${n}`);
+    const rows = async () => (await ctx.store.read((tx) => tx.tables.after("log", undefined, 10_000))).length;
+    const before = await rows();
+    expect(before).toBeGreaterThan(120);
+    const keys = [`user/${user.uid}`];
+    const told = await ctx.store.read((tx) => tx.estate.everTold(org, keys));
+    const { committedAt } = (await ctx.store.read((tx) => tx.log.revision(cluster, 60n))) ?? { committedAt: 0 };
+    expect(await compactLogs(ctx, 0)).toBe(0);
+    const gone = await compactLogs(ctx, committedAt + 1);
+    expect(gone).toBeGreaterThan(50);
+    expect(await rows()).toBe(before - gone);
+    expect(await compactLogs(ctx, committedAt + 1)).toBe(0);
+    await compactLogs(ctx, Number.MAX_SAFE_INTEGER);
+    expect(await rows()).toBeLessThan(10);
+    await removeUser(ctx, scim, org, user.id);
+    await compactLogs(ctx, Number.MAX_SAFE_INTEGER);
+    expect(await ctx.store.read((tx) => tx.estate.everTold(org, keys))).toEqual(told);
+    // The digest of each revision stays: it is what tells a node's position from that of a log that never was.
+    const { revisions } = await ctx.store.read(async (tx) => ({
+      revisions: await tx.log.revisions(cluster, { offset: 0, limit: 1000 }),
+    }));
+    expect(revisions.length).toBeGreaterThan(120);
   });
 
   test("a controller is sent no keys", async () => {
