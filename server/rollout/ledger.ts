@@ -26,6 +26,8 @@ export interface Entry {
   /** The open stream, if there is one that said Hello. */
   link: Link | undefined;
   heardSavedAt: number;
+  /** The run of the agent that said Hello last, and the one before it. */
+  instances: readonly [string, string];
   /** How new what the database says of it is, as far as it was taken in. */
   touch: number;
   /** Another server holds its stream. */
@@ -45,6 +47,7 @@ export interface Link {
 /** What a node says first, and whether the log has the position that it says. */
 export interface Greeting extends Pick<Progress, "software" | "highestUid" | "highestGid" | "ahead"> {
   readonly known: boolean;
+  readonly instance: string;
 }
 
 interface Commit {
@@ -170,6 +173,7 @@ export class Ledger implements Fleet, AsyncDisposable {
 
   /** Takes in a stream whose node said Hello. One that lost its memory holds nothing any more of what it once proved. */
   greeted(entry: Entry, link: Link, said: Greeting): void {
+    this.#meet(entry, said.instance);
     const { software, highestUid, highestGid, ahead, known } = said;
     const holds = known ? {} : { acked: undefined, ackedAt: undefined };
     const progress = { software, highestUid, highestGid, ahead, seenAt: this.#ctx.now(), ...holds };
@@ -259,6 +263,15 @@ export class Ledger implements Fleet, AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#saving;
     while (this.#unsaved.size > 0) await this.save();
+  }
+
+  /** A run of an agent never comes back after the next one: if it does, both are there, with one node's key. */
+  #meet(entry: Entry, instance: string): void {
+    const [now, before] = entry.instances;
+    if (instance === now) return;
+    entry.instances = [instance, now];
+    const { cluster, name } = entry.node;
+    if (instance === before) this.#log.error({ cluster, node: name }, "two agents have one node's identity");
   }
 
   /** Notes how long a revision took to a node. A whole fleet acks the same one: its commit is read once. */
@@ -354,6 +367,7 @@ function newEntry(node: Enrolment, progress: Progress, resync: boolean): Entry {
     claim: undefined,
     link: undefined,
     heardSavedAt: 0,
+    instances: ["", ""],
     touch: 0,
     isElsewhere: false,
   };

@@ -50,6 +50,8 @@ export type Question = keyof Questions;
 export type Note =
   | {
       readonly kind: "greeted";
+      /** Which run of the agent it is. */
+      readonly instance: string;
       readonly software: string;
       readonly highestUid: number;
       readonly highestGid: number;

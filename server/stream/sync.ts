@@ -223,7 +223,15 @@ class Stream implements OpenStream {
     const ahead = session.ahead !== undefined || (session.fenced && !known);
     const { highestUid, highestGid } = hello;
     const software = clean(hello.software);
-    this.#ctx.desk.note(this.#id, { kind: "greeted", software, highestUid, highestGid, ahead, known });
+    this.#ctx.desk.note(this.#id, {
+      kind: "greeted",
+      instance: this.#instance,
+      software,
+      highestUid,
+      highestGid,
+      ahead,
+      known,
+    });
     for (const effect of effects) this.#carryOut(effect);
   }
 

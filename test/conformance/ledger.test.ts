@@ -32,6 +32,26 @@ test("what a node refused is remembered over a restart of the server", async () 
   expect(entry?.progress.refusal).toBeUndefined();
 });
 
+test("two agents with one identity are told from one that restarts", async () => {
+  await using directory = await openDirectory();
+  const { ctx, cluster } = directory;
+  const told: unknown[] = [];
+  const ledger = new Ledger(ctx, { error: (...said: unknown[]) => void told.push(said) });
+  const { secret } = await createJoinToken(ctx, admin, "default", "login");
+  const issue = () => Promise.resolve({ chainPem: "", serial: "01", notAfter: 2_000_000_000_000 });
+  const { node } = await enrol(ctx, secret, "n", () => false, issue);
+  ledger.enrolled(node, false);
+  const entry = ledger.entry(cluster, "n");
+  if (!entry) throw new Error("no such node");
+  const link = { ahead: false, head: origin, end: () => undefined, resync: () => undefined };
+  const says = (instance: string): void =>
+    ledger.greeted(entry, link, { instance, software: "", highestUid: 0, highestGid: 0, ahead: false, known: true });
+  for (const run of ["first", "first", "second", "second", "third"]) says(run);
+  expect(told).toEqual([]);
+  says("second");
+  expect(told).toEqual([[{ cluster, node: "n" }, "two agents have one node's identity"]]);
+});
+
 test("a failed write of progress is told once, and the next one writes it", async () => {
   await using directory = await openDirectory();
   const { ctx, cluster } = directory;
