@@ -119,7 +119,8 @@ class Stream implements OpenStream {
   }
 
   moved(head: Position): void {
-    if (this.#greeted) this.on({ kind: "head", head, now: this.#ctx.now() });
+    // Not before its Hello is judged: to the machine, a node without a match is one that lacks everything.
+    if (this.#isWelcome) this.on({ kind: "head", head, now: this.#ctx.now() });
     else this.#session = { ...this.#session, head };
   }
 
