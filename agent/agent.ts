@@ -146,7 +146,7 @@ function onDelta(agent: Agent, delta: Delta): Turn {
   if (busy) return turnAway(agent, delta.to.revision, busy);
   const why = whyNot(agent.at, delta);
   if (why !== undefined) {
-    return [agent, [{ ...refusal(agent, delta.to.revision, `the delta does not fit: ${why}`), diverged: true }]];
+    return [agent, [refusal(agent, delta.to.revision, `the delta does not fit: ${why}`, { diverged: true })]];
   }
   return [startOn({ ...agent, incoming: undefined }, delta.to), [{ kind: "apply-delta", delta }]];
 }
@@ -214,16 +214,7 @@ function onFailed(agent: Agent, failure: Failure): Turn {
   // Only the first failure is news; later ones of the same apply are the agent's own affair.
   const news: Effect[] =
     agent.link === "greeted" && work.attempt === 0
-      ? [
-          {
-            kind: "say-nack",
-            at: agent.at,
-            revision: work.to.revision,
-            failure,
-            diverged: failure.diverged,
-            busy: false,
-          },
-        ]
+      ? [nack(agent, work.to.revision, failure, { diverged: failure.diverged })]
       : [];
   return [next, [...news, ...later]];
 }
@@ -251,16 +242,30 @@ function whyBusy({ work }: Agent): Pick<Failure, "sink" | "reason"> | undefined 
 }
 
 function turnAway(agent: Agent, revision: bigint, { sink, reason }: Pick<Failure, "sink" | "reason">): Turn {
-  const failure = { sink, reason, retrying: true };
-  const nack: Effect = { kind: "say-nack", at: agent.at, revision, failure, diverged: false, busy: true };
-  return [{ ...agent, owesHello: "turned away" }, [nack]];
+  const why = { sink, reason, retrying: true };
+  return [{ ...agent, owesHello: "turned away" }, [nack(agent, revision, why, { busy: true })]];
 }
 
 function hangUp(agent: Agent): Turn {
   return [disconnected(agent), [{ kind: "hang-up" }]];
 }
 
-function refusal(agent: Agent, revision: bigint, reason: string): Effect & { kind: "say-nack" } {
-  const failure = { sink: "agent", reason, retrying: false };
-  return { kind: "say-nack", at: agent.at, revision, failure, diverged: false, busy: false };
+function refusal(
+  agent: Agent,
+  revision: bigint,
+  reason: string,
+  how: Partial<Pick<SayNack, "diverged">> = {},
+): SayNack {
+  return nack(agent, revision, { sink: "agent", reason, retrying: false }, how);
+}
+
+type SayNack = Effect & { kind: "say-nack" };
+
+function nack(
+  { at }: Agent,
+  revision: bigint,
+  failure: SayNack["failure"],
+  { diverged = false, busy = false }: Partial<Pick<SayNack, "diverged" | "busy">>,
+): SayNack {
+  return { kind: "say-nack", at, revision, failure, diverged, busy };
 }

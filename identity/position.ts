@@ -32,6 +32,11 @@ export function samePosition(a: Position, b: Position): boolean {
   return sameEpoch(a.epoch, b.epoch) && a.revision === b.revision && a.digest === b.digest;
 }
 
+/** Whether a position is of a later epoch than another, or further on in the same one. */
+export function isLater(a: Position, b: Position): boolean {
+  return sameEpoch(a.epoch, b.epoch) ? a.revision > b.revision : a.epoch.seq > b.epoch.seq;
+}
+
 /** `1.r42`: for people and logs. */
 export function showPosition({ epoch, revision }: Position): string {
   return `${epoch.seq}.r${revision}`;

@@ -14,7 +14,8 @@ const now = 1000;
 
 function greet(position: Position, head: Position, fields: Partial<Event & { kind: "hello" }> = {}) {
   const known = position.epoch.id === epoch.id && position.revision <= head.revision;
-  return step(open(head, now), { kind: "hello", position, known, refused: undefined, resync: false, now, ...fields });
+  const hello = { kind: "hello", position, known, head, refused: undefined, resync: false, now } as const;
+  return step(open(head, now), { ...hello, ...fields });
 }
 
 function kinds(effects: readonly Effect[]): string[] {
@@ -54,9 +55,39 @@ describe("greeting", () => {
     expect(kinds(greet(at(6), at(5), { resync: true })[1])).toEqual(["welcome wait", "alarm"]);
   });
 
+  test("before its Hello nothing is sent: not for a head that moves, nor for an operator's resync, which is kept", () => {
+    const early = [
+      { kind: "head", head: at(6), now },
+      { kind: "resync", now },
+    ] as const;
+    const [waiting, effects] = play(open(at(5), now), ...early);
+    expect(effects).toEqual([]);
+    expect(step(open(at(5), now), early[0])[1]).toEqual([]);
+    const hello = {
+      kind: "hello",
+      position: at(6),
+      known: true,
+      head: at(5),
+      refused: undefined,
+      resync: false,
+    } as const;
+    expect(kinds(step(waiting, { ...hello, now })[1])).toEqual(["welcome snapshot", "acked", "send-snapshot"]);
+    const [moved] = play(open(at(5), now), early[0]);
+    expect(kinds(step(moved, { ...hello, now })[1])).toEqual(["welcome up-to-date", "acked"]);
+    expect(kinds(step(moved, { ...hello, known: false, now })[1])).toEqual(["welcome wait", "alarm"]);
+  });
+
   test("another epoch under an open stream ends it: no delta leads there", () => {
     const later = { seq: 3n, id: "f".repeat(32) };
-    const hello = { kind: "hello", position: at(3), known: true, refused: undefined, resync: false, now } as const;
+    const hello = {
+      kind: "hello",
+      position: at(3),
+      known: true,
+      head: at(5),
+      refused: undefined,
+      resync: false,
+      now,
+    } as const;
     const [fenced] = step(open(at(5), now, true), hello);
     for (const session of [fenced, ...[at(5), at(3), at(6)].map((position) => greet(position, at(5))[0])]) {
       expect(kinds(step(session, { kind: "head", head: at(7, later), now })[1])).toEqual(["end"]);
@@ -157,7 +188,15 @@ describe("P3: a refused position is not sent again", () => {
 
   test("a fenced session sends nothing, whatever the node says and wherever the head goes", () => {
     const fenced = open(at(5), now, true);
-    const hello = { kind: "hello", position: at(3), known: true, refused: undefined, resync: true, now } as const;
+    const hello = {
+      kind: "hello",
+      position: at(3),
+      known: true,
+      head: at(5),
+      refused: undefined,
+      resync: true,
+      now,
+    } as const;
     const [greeted, effects] = step(fenced, hello);
     expect(kinds(effects)).toEqual(["welcome wait"]);
     expect(kinds(play(greeted, { kind: "head", head: at(9), now }, { kind: "resync", now })[1])).toEqual([]);

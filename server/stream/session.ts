@@ -6,7 +6,7 @@
  * a refused position is not sent again; nothing is ever sent that would take a node backwards.
  */
 
-import { type Position, sameEpoch, samePosition } from "../../identity/position.ts";
+import { isLater, type Position, sameEpoch, samePosition } from "../../identity/position.ts";
 
 /** How long a node may take to ack, in milliseconds: a delta, a snapshot. */
 export const ackDeadline = { delta: 30_000, snapshot: 120_000 };
@@ -16,6 +16,8 @@ export const heartbeatInterval = 5_000;
 
 export interface Session {
   readonly head: Position;
+  /** Its Hello was judged: before that nothing is known of the node, and nothing is sent. */
+  readonly isGreeted: boolean;
   /** What the node proved to hold; undefined before its Hello, or if that position is not one of this log. */
   readonly match: Position | undefined;
   readonly sent: Sent | undefined;
@@ -41,8 +43,9 @@ export type Event =
   | {
       readonly kind: "hello";
       readonly position: Position;
-      /** Whether the log has that revision with that digest. */
+      /** Whether the log has that revision with that digest; and where its head was when this was read. */
       readonly known: boolean;
+      readonly head: Position;
       /** What this very agent process refused on an earlier stream. */
       readonly refused: Position | undefined;
       /** An operator asked for a snapshot. */
@@ -84,6 +87,7 @@ export type Turn = readonly [Session, readonly Effect[]];
 export function open(head: Position, now: number, fenced = false): Session {
   return {
     head,
+    isGreeted: false,
     fenced,
     match: undefined,
     sent: undefined,
@@ -99,7 +103,7 @@ export function open(head: Position, now: number, fenced = false): Session {
 export function step(before: Session, event: Event): Turn {
   switch (event.kind) {
     case "hello":
-      return hello({ ...before, heardAt: event.now }, event);
+      return hello(before, event);
     case "head":
       return moved(before, event);
     case "reading":
@@ -120,10 +124,12 @@ export function step(before: Session, event: Event): Turn {
   }
 }
 
-function hello(session: Session, event: Event & { kind: "hello" }): Turn {
+function hello(before: Session, event: Event & { kind: "hello" }): Turn {
   const { position, known } = event;
-  const { head } = session;
-  if (isForeign(position, head, known || event.resync)) {
+  const head = isLater(event.head, before.head) ? event.head : before.head;
+  const session: Session = { ...before, head, isGreeted: true, heardAt: event.now };
+  const needsSnapshot = event.resync || before.needsSnapshot;
+  if (isForeign(position, head, known || needsSnapshot)) {
     const reason = "the node holds a position that this server never wrote: was it restored from a backup?";
     return [
       { ...session, ahead: position },
@@ -139,9 +145,9 @@ function hello(session: Session, event: Event & { kind: "hello" }): Turn {
     ...session,
     match: fits ? position : undefined,
     refused: event.refused ? [event.refused] : [],
-    needsSnapshot: event.resync,
+    needsSnapshot,
   };
-  const mode: Mode = event.resync || !fits ? "snapshot" : samePosition(position, head) ? "up-to-date" : "delta";
+  const mode: Mode = needsSnapshot || !fits ? "snapshot" : samePosition(position, head) ? "up-to-date" : "delta";
   const proven: Effect[] = fits ? [{ kind: "acked", position, by: undefined }] : [];
   const [pumped, effects] = pump(next, event.now);
   return [pumped, [{ kind: "welcome", mode }, ...proven, ...effects]];
@@ -158,6 +164,7 @@ function isForeign(position: Position, head: Position, trusted: boolean): boolea
 }
 
 function moved(before: Session, { head, now }: Event & { kind: "head" }): Turn {
+  if (!before.isGreeted) return [{ ...before, head }, []];
   // No delta leads from one epoch into another: the node's next Hello begins anew. Inside one, the head only moves on.
   if (!sameEpoch(head.epoch, before.head.epoch)) return [before, [{ kind: "end", reason: "another epoch has begun" }]];
   if (before.fenced) return [{ ...before, head }, []];
@@ -174,15 +181,13 @@ function moved(before: Session, { head, now }: Event & { kind: "head" }): Turn {
 /** A snapshot holds what the log held when it was read, which may be newer than the head that was known. */
 function reading(session: Session, { to, now }: Event & { kind: "reading" }): Session {
   if (session.sent?.kind !== "snapshot") return session;
-  const { epoch, revision } = session.head;
-  const isNewer = sameEpoch(to.epoch, epoch) ? to.revision > revision : to.epoch.seq > epoch.seq;
-  return { ...session, head: isNewer ? to : session.head, sent: { ...session.sent, to, at: now } };
+  return { ...session, head: isLater(to, session.head) ? to : session.head, sent: { ...session.sent, to, at: now } };
 }
 
 /** Sends what the node lacks, if nothing is in flight and the node did not refuse just that. */
 function pump(session: Session, now: number): Turn {
-  const { head, match, sent, needsSnapshot, refused, ahead, fenced, busy } = session;
-  if (sent || ahead || fenced || busy) return [session, []];
+  const { head, isGreeted, match, sent, needsSnapshot, refused, ahead, fenced, busy } = session;
+  if (!isGreeted || sent || ahead || fenced || busy) return [session, []];
   if (refused.some((position) => samePosition(position, head)) && !needsSnapshot) return [session, []];
   // Without a match there is nothing to cut a delta from: also when its first snapshot was refused, and the head moved on.
   if (needsSnapshot || !match)
@@ -240,6 +245,19 @@ function nack(session: Session, event: Event & { kind: "nack" }): Turn {
   const refused = [...session.refused, sent.to].slice(-8);
   const [pumped, effects] = pump({ ...session, sent: undefined, refused, needsSnapshot }, event.now);
   return [pumped, [{ kind: "refused", revision: event.revision }, ...effects]];
+}
+
+/** Whether a node that said Hello holds what this log does not; by number a log that grew since it was restored reaches it. */
+export function isAhead(session: Session, known: boolean): boolean {
+  return session.ahead !== undefined || (session.fenced && !known);
+}
+
+/**
+ * What is not to be sent to this run of the agent again, on no stream, by its nack of what is in flight. What a busy node turned
+ * away, it takes later; what did not fit, it takes as a snapshot.
+ */
+export function refusedForGood({ sent }: Session, nack: { diverged: boolean; busy: boolean }): Position | undefined {
+  return nack.busy || (nack.diverged && sent?.kind === "delta") ? undefined : sent?.to;
 }
 
 function heartbeat(session: Session, position: Position): Turn {

@@ -26,8 +26,17 @@ import type { Admission, StreamId } from "./control.ts";
 import type { Desk } from "./desk.ts";
 import { encode, type Frames } from "./frames.ts";
 import type { Heads } from "./heads.ts";
-import { movesOn } from "./hub.ts";
-import { type Effect, type Event, heartbeatInterval, type Mode, open, type Session, step } from "./session.ts";
+import {
+  type Effect,
+  type Event,
+  heartbeatInterval,
+  isAhead,
+  type Mode,
+  open,
+  refusedForGood,
+  type Session,
+  step,
+} from "./session.ts";
 import type { Turns } from "./turns.ts";
 
 export type SyncCall = ServerDuplexStream<SyncRequest, Frame<SyncResponse>>;
@@ -99,10 +108,6 @@ class Stream implements OpenStream {
   readonly #until: number;
   #session: Session;
   #greeted = false;
-  /** Its Hello was answered. */
-  #isWelcome = false;
-  /** An operator asked for a snapshot since it was let in. */
-  #wantsAll = false;
   #instance = "";
   /** The revision of the protocol that both ends speak. */
   #protocol: number = protocols.oldest;
@@ -119,14 +124,11 @@ class Stream implements OpenStream {
   }
 
   moved(head: Position): void {
-    // Not before its Hello is judged: to the machine, a node without a match is one that lacks everything.
-    if (this.#isWelcome) this.on({ kind: "head", head, now: this.#ctx.now() });
-    else this.#session = { ...this.#session, head };
+    this.on({ kind: "head", head, now: this.#ctx.now() });
   }
 
   resync(): void {
-    this.#wantsAll = true;
-    if (this.#isWelcome) this.on({ kind: "resync", now: this.#ctx.now() });
+    this.on({ kind: "resync", now: this.#ctx.now() });
   }
 
   tick(): void {
@@ -203,25 +205,19 @@ class Stream implements OpenStream {
   async #welcome(hello: Hello, position: Position): Promise<void> {
     const { cluster, role } = this.#admission.node;
     // One state for both: a position of an epoch that has just ended is none that this log never wrote.
-    const { record, now } = await this.#ctx.reader.read(async (tx) => ({
-      record: await tx.log.revision(cluster, position.revision),
-      now: (await tx.clusters.get(cluster))?.head[role],
+    const { there, head } = await this.#ctx.reader.read(async (tx) => ({
+      there: (await tx.log.revision(cluster, position.revision))?.heads[role],
+      head: (await tx.clusters.get(cluster))?.head[role] ?? this.#admission.head,
     }));
-    const there = record?.heads[role];
-    const known = there?.epoch.id === position.epoch.id && there.digest === position.digest;
     if (this.#ended) return;
-    const told = this.#session.head;
-    if (now && (now.epoch.seq > told.epoch.seq || movesOn(told, now))) this.#session = { ...this.#session, head: now };
+    const known = there !== undefined && samePosition(there, position);
     this.#instance = hello.instanceId;
-    this.#isWelcome = true;
-    const { refusal } = this.#admission;
-    const resync = this.#admission.resync || this.#wantsAll;
+    const { refusal, resync } = this.#admission;
     const refused = refusal?.instance === hello.instanceId ? refusal.position : undefined;
-    const event = { kind: "hello", position, known, refused, resync, now: this.#ctx.now() } as const;
+    const event = { kind: "hello", position, known, head, refused, resync, now: this.#ctx.now() } as const;
     const [session, effects] = step(this.#session, event);
     this.#session = session;
-    // A log that grew since it was restored reaches what the node holds by number, but never by what it says.
-    const ahead = session.ahead !== undefined || (session.fenced && !known);
+    const ahead = isAhead(session, known);
     const { highestUid, highestGid } = hello;
     const software = clean(hello.software);
     this.#ctx.desk.note(this.#id, {
@@ -255,10 +251,8 @@ class Stream implements OpenStream {
 
   #nack(nack: Nack, now: number): void {
     const { sink, reason, refusedRevision: revision, retrying, diverged } = nack;
-    const { sent } = this.#session;
-    // What a busy node turned away, it takes later; what did not fit, it takes as a snapshot, on this stream or the next.
-    const isFinal = !nack.busy && !(nack.diverged && sent?.kind === "delta");
-    const refusal = isFinal && sent?.to ? { instance: this.#instance, position: sent.to } : undefined;
+    const position = refusedForGood(this.#session, nack);
+    const refusal = position && { instance: this.#instance, position };
     const refused = { revision, sink: clean(sink), reason: clean(reason), at: now, retrying };
     this.#ctx.log.warn(
       { ...this.#node(), revision: String(revision), sink: refused.sink, reason: refused.reason, diverged },

@@ -13,6 +13,7 @@ import { advance, snapshotAt } from "../../server/directory/snapshot.ts";
 import { openStore } from "../../server/store/engine.ts";
 import type { OwnedEdit } from "../../server/store/log.ts";
 import { newDatabase } from "../processes/postgres.ts";
+import { dice } from "../random.ts";
 
 const people = 3000;
 
@@ -22,7 +23,8 @@ test("at any of the last revisions, however much is written meanwhile", async ()
   const ctx: Context = { store, now: () => 1, newId: randomUUID, newSecret: randomUUID };
   await seed(ctx);
   const { cluster } = await getCluster(ctx, "default");
-  const random = dice(7);
+  const chance = dice(7);
+  const random = (sides: number): number => chance.roll(sides);
   const held = new Map<string, Resource>();
   const states = ["", ""];
 
@@ -70,13 +72,4 @@ function person(number: number, generation: number): Resource {
 
 function text(resources: Iterable<Resource>): string {
   return [...resources].map(print).sort().join("\n");
-}
-
-/** The same throws in every run. */
-function dice(start: number): (sides: number) => number {
-  let state = start;
-  return (sides) => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return Math.floor((state / 2 ** 32) * sides);
-  };
 }

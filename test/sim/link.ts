@@ -1,36 +1,25 @@
 /** A connection in the model: two queues, and what each end believes of it. */
 
-import type { Delta } from "../../identity/delta.ts";
+import type { Event as Heard } from "../../agent/agent.ts";
 import type { Position } from "../../identity/position.ts";
-import type { Resource } from "../../identity/resource.ts";
-import type { Session } from "../../server/stream/session.ts";
+import type { Event, Session } from "../../server/stream/session.ts";
 
+/** What a node says: what the session machine takes, without the time at which it does. */
 export type Up =
   | { readonly kind: "hello"; readonly position: Position; readonly instance: number }
-  | { readonly kind: "ack"; readonly position: Position }
-  | {
-      readonly kind: "nack";
-      readonly at: Position;
-      readonly revision: bigint;
-      readonly diverged: boolean;
-      readonly busy: boolean;
-    }
-  | { readonly kind: "heartbeat"; readonly position: Position };
+  | Omit<Extract<Event, { kind: "ack" }>, "now">
+  | Omit<Extract<Event, { kind: "nack" }>, "now">
+  | Omit<Extract<Event, { kind: "heartbeat" }>, "now">;
 
-export type Down =
-  | { readonly kind: "welcome" }
-  | { readonly kind: "delta"; readonly delta: Delta }
-  | { readonly kind: "snapshot-begin"; readonly to: Position; readonly count: number }
-  | { readonly kind: "snapshot-chunk"; readonly resources: readonly Resource[] }
-  | { readonly kind: "snapshot-end"; readonly to: Position };
+/** What a server says: what the agent machine takes. */
+export type Down = Extract<Heard, { kind: "welcome" | "delta" | `snapshot-${string}` }>;
 
 export interface Link {
   readonly node: number;
   readonly up: Up[];
   readonly down: Down[];
   session: Session;
-  instance: number;
-  isGreeted: boolean;
+  readonly instance: number;
   /** Whether each end believes that it is there. */
   atServer: boolean;
   atNode: boolean;

@@ -5,7 +5,7 @@ import { nothing, shift } from "../../identity/digest.ts";
 import type { Position } from "../../identity/position.ts";
 import { keyOf, print, type Resource, type ResourceKey } from "../../identity/resource.ts";
 import { aGroup, aKey, aMember, aUser } from "../../identity/testing.ts";
-import { dice } from "./random.ts";
+import { dice } from "../random.ts";
 
 interface Entry {
   readonly changes: readonly Change[];
@@ -118,10 +118,8 @@ function edits(number: number, held: ReadonlyMap<ResourceKey, Resource>): [Resou
       aKey(chance.roll(5), `key ${chance.roll(2)}`),
     ]);
     const key = keyOf(resource);
-    const isThere = held.has(key);
-    const remove = isThere && chance.roll(2) === 0;
-    if (!remove && isThere && held.get(key) === resource) continue;
-    made.set(key, remove ? undefined : resource);
+    const goes = held.has(key) && chance.roll(2) === 0;
+    made.set(key, goes ? undefined : resource);
   }
   return [...made];
 }

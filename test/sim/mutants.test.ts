@@ -148,6 +148,13 @@ const mutants: readonly [string, Parts, RegExp][] = [
     /S1/,
   ],
   [
+    "a head is acted on before the Hello is judged",
+    session((before, event) =>
+      real.session.step(event.kind === "head" ? { ...before, isGreeted: true } : before, event),
+    ),
+    /P7|S8|P3|S1|alarmed/,
+  ],
+  [
     "a delta leads from one epoch into another",
     session((before, event) =>
       real.session.step(

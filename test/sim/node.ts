@@ -4,7 +4,6 @@ import type { Agent, Effect, Event, Failure } from "../../agent/agent.ts";
 import { type Copy, emptyCopy, type Step } from "../../identity/copy.ts";
 import type { Position } from "../../identity/position.ts";
 import { Refusal } from "../../identity/refusal.ts";
-import type { Resource } from "../../identity/resource.ts";
 import type { Link } from "./link.ts";
 import { nameOf } from "./log.ts";
 import type { Parts } from "./parts.ts";
@@ -55,9 +54,7 @@ export class Node {
 
   hear(link: Link): void {
     const message = link.down.shift();
-    if (!message) return;
-    if (message.kind === "welcome") this.on({ kind: "welcome" });
-    else this.on(message);
+    if (message) this.on(message);
   }
 
   retry(): void {
@@ -141,9 +138,11 @@ export class Node {
       case "say-ack":
         up?.push({ kind: "ack", position: effect.at });
         return;
-      case "say-nack":
-        up?.push({ ...effect, kind: "nack" });
+      case "say-nack": {
+        const { at, revision, diverged, busy } = effect;
+        up?.push({ kind: "nack", at, revision, diverged, busy });
         return;
+      }
       case "say-heartbeat":
         up?.push({ kind: "heartbeat", position: effect.at });
         return;
@@ -151,7 +150,7 @@ export class Node {
         this.#check = () => this.#parts.prepare(this.copy, effect.delta);
         return;
       case "apply-snapshot":
-        this.#check = () => this.#parts.prepareSnapshot(this.copy, effect.to, flat(effect.resources));
+        this.#check = () => this.#parts.prepareSnapshot(this.copy, effect.to, effect.resources.flat());
         return;
       case "try-again": {
         const stuck = this.#stuck;
@@ -171,8 +170,4 @@ export class Node {
 
 function failureOf(reason: string, fields: Partial<Failure>): Failure {
   return { sink: "nss", reason, retrying: false, begun: false, diverged: false, ...fields };
-}
-
-function flat(chunks: readonly (readonly Resource[])[]): Resource[] {
-  return chunks.flat();
 }

@@ -1,7 +1,7 @@
 /** The control plane in the model: the real session machine for each stream, a log, and what is known of each node. */
 
 import { type Position, sameEpoch, samePosition } from "../../identity/position.ts";
-import type { Effect, Event } from "../../server/stream/session.ts";
+import { type Effect, type Event, isAhead, refusedForGood } from "../../server/stream/session.ts";
 import type { Down, Link, Up } from "./link.ts";
 import { Log, nameOf } from "./log.ts";
 import type { Parts } from "./parts.ts";
@@ -47,7 +47,7 @@ export class Plane {
     if (entry.isBanned) return undefined;
     if (entry.claim) this.end(entry.claim);
     const session = this.#parts.session.open(this.log.head, this.now, this.isFenced);
-    const flags = { isGreeted: false, atServer: true, atNode: true, owesSnapshot: false, inFlight: 0 };
+    const flags = { atServer: true, atNode: true, owesSnapshot: false, inFlight: 0 };
     entry.claim = { node, up: [], down: [], session, instance, ...flags };
     return entry.claim;
   }
@@ -85,8 +85,7 @@ export class Plane {
   }
 
   tell(link: Link): void {
-    if (link.isGreeted) this.on(link, { kind: "head", head: this.log.head, now: this.now });
-    else link.session = { ...link.session, head: this.log.head };
+    this.on(link, { kind: "head", head: this.log.head, now: this.now });
   }
 
   /** Reads and sends the snapshot that a stream waits for. */
@@ -109,15 +108,14 @@ export class Plane {
     const entry = this.entry(link.node);
     if (entry.refusedBy !== instance) entry.refused.clear();
     entry.refusedBy = instance;
-    link.isGreeted = true;
-    link.session = { ...link.session, head: this.log.head };
-    const known = this.log.has(position);
+    const [known, head] = [this.log.has(position), this.log.head];
     const refused = entry.refusal?.instance === instance ? entry.refusal.position : undefined;
-    const event = { kind: "hello", position, known, refused, resync: entry.wantsResync, now: this.now } as const;
+    const resync = entry.wantsResync;
+    const event = { kind: "hello", position, known, head, refused, resync, now: this.now } as const;
     const [session, effects] = this.#parts.session.step(link.session, event);
     link.session = session;
     if (!known) entry.acked = undefined;
-    entry.isAhead = session.ahead !== undefined || (session.fenced && !known);
+    entry.isAhead = isAhead(session, known);
     if (session.ahead && (known || !this.wasSetBack))
       this.#breach("S8: a node of this log is taken for one that is ahead");
     const isUpToDate = samePosition(position, session.head) && !entry.wantsResync && !this.isFenced;
@@ -136,16 +134,16 @@ export class Plane {
     this.endAll();
   }
 
-  #nack(link: Link, { at, revision, diverged, busy }: Up & { kind: "nack" }): void {
+  #nack(link: Link, nack: Up & { kind: "nack" }): void {
     const entry = this.entry(link.node);
-    const { sent } = link.session;
-    if (sent?.to?.revision === revision) link.inFlight--;
-    const isFinal = !busy && !(diverged && sent?.kind === "delta");
-    if (sent?.to && isFinal) {
-      if (this.#parts.remembersRefusals) entry.refusal = { instance: link.instance, position: sent.to };
-      entry.refused.add(nameOf(sent.to));
+    const { revision } = nack;
+    if (link.session.sent?.to?.revision === revision) link.inFlight--;
+    const position = refusedForGood(link.session, nack);
+    if (position) {
+      if (this.#parts.remembersRefusals) entry.refusal = { instance: link.instance, position };
+      entry.refused.add(nameOf(position));
     }
-    this.on(link, { kind: "nack", at, revision, diverged, busy, now: this.now });
+    this.on(link, { ...nack, now: this.now });
   }
 
   #carryOut(link: Link, effects: readonly Effect[]): void {

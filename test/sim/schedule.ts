@@ -4,7 +4,7 @@
  * nothing: so any part of a schedule is a schedule.
  */
 
-import { type Dice, dice } from "./random.ts";
+import { type Dice, dice } from "../random.ts";
 
 /** Acts of one node, and of the control plane. */
 const nodeActs = [

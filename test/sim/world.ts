@@ -36,6 +36,7 @@ export function play(schedule: readonly Act[], parts: Parts): void {
 }
 
 class World {
+  readonly #parts: Parts;
   readonly #plane: Plane;
   readonly #nodes: readonly Node[];
   /** Where each node was at the last check. */
@@ -48,8 +49,6 @@ class World {
     this.#nodes = Array.from({ length: nodes }, () => new Node(parts));
     this.#parts = parts;
   }
-
-  readonly #parts: Parts;
 
   act(act: Act): void {
     if ("node" in act) this.#ofNode(act.act, act.node);
@@ -96,8 +95,7 @@ class World {
         return;
       case "resync":
         plane.entry(number).wantsResync = true;
-        if (claim?.isGreeted) plane.on(claim, { kind: "resync", now: plane.now });
-        return;
+        return claim && plane.on(claim, { kind: "resync", now: plane.now });
       case "ban":
         plane.entry(number).isBanned = true;
         if (claim && this.#parts.endsBanned) plane.end(claim);
@@ -117,7 +115,7 @@ class World {
         return;
       case "pass":
         plane.now += 1_000 + (number % 8_000);
-        for (const { claim } of plane.entries) if (claim?.isGreeted) plane.on(claim, { kind: "tick", now: plane.now });
+        for (const { claim } of plane.entries) if (claim) plane.on(claim, { kind: "tick", now: plane.now });
         return;
       case "restart":
         plane.endAll();
@@ -149,13 +147,15 @@ class World {
     if (link) node.connect(link);
   }
 
-  /** A node learns at once that the other end is gone, unless only it believed so: those are `half`. */
+  /**
+   * A node learns at once that the other end is gone, unless only it believed so: those are `half`. The server notices when
+   * it next looks, or when the node comes back.
+   */
   #noticeEnds(): void {
     for (const node of this.#nodes) {
       const { link } = node;
       if (link && (!link.atServer || !link.atNode)) node.disconnected();
     }
-    // What hung up or died is noticed by the server when it next looks, or when the node comes back.
   }
 
   check(): void {
@@ -171,7 +171,7 @@ class World {
       if (match && !node.held.has(nameOf(match)) && claim?.instance === node.instance) {
         throw new Breach(`P2: n${number} is believed to hold what it never did`);
       }
-      if (acked && claim?.isGreeted && claim.instance === node.instance && !node.held.has(nameOf(acked))) {
+      if (acked && claim?.session.isGreeted && claim.instance === node.instance && !node.held.has(nameOf(acked))) {
         throw new Breach(`P8: n${number} is shown with what it never held`);
       }
     }
