@@ -36,7 +36,6 @@ export interface Options {
 
 /** What is to be done to a database that was restored from a backup. */
 export interface Restore {
-  readonly kind: "restore";
   readonly database: string;
   readonly highestUid: number | undefined;
   readonly highestGid: number | undefined;
@@ -45,7 +44,6 @@ export interface Restore {
 
 /** What is to be moved from one database into another. */
 export interface Migration {
-  readonly kind: "migrate";
   readonly from: string;
   readonly to: string;
   readonly json: boolean;
@@ -104,7 +102,6 @@ export function readRestore(argv: readonly string[]): Restore {
   if ((uid === undefined) !== (gid === undefined)) refuse("invalid", "--highest-uid and --highest-gid go together");
   const data = values.data ?? values.database ?? refuse("invalid", "--data DIR or --database URL is needed");
   return {
-    kind: "restore",
     database: values.database === undefined ? fileIn(data) : parseDatabase("--database", values.database),
     highestUid: uid === undefined ? undefined : parseNumber("--highest-uid", uid),
     highestGid: gid === undefined ? undefined : parseNumber("--highest-gid", gid),
@@ -119,7 +116,7 @@ export function readMigration(argv: readonly string[]): Migration {
   const { from, to, output } = values;
   if (from === undefined || to === undefined) refuse("invalid", "--from DATABASE and --to DATABASE are needed");
   if (from === to) refuse("invalid", "--from and --to are the same database");
-  return { kind: "migrate", from: parseDatabase("--from", from), to: parseDatabase("--to", to), json: isJson(output) };
+  return { from: parseDatabase("--from", from), to: parseDatabase("--to", to), json: isJson(output) };
 }
 
 function isJson(output: string | undefined): boolean {

@@ -8,7 +8,7 @@
 
 import { readFile } from "node:fs/promises";
 import { request } from "node:https";
-import { quote, refuse } from "../../identity/refusal.ts";
+import { quote, Refusal, refuse } from "../../identity/refusal.ts";
 import { type Role, roles } from "../../identity/scope.ts";
 
 /** A Kubernetes cluster whose word counts. */
@@ -33,60 +33,32 @@ export interface Agents {
   readonly role: Role;
 }
 
-/** What a token proved. */
-export interface Vouched extends Agents {
-  /** The pod, for the audit. */
-  readonly pod: string;
-}
-
 /** How long an API server may take, in milliseconds, and how much it may say, in bytes. */
 export const limits = { time: 5_000, answer: 64 * 1024, token: 16 * 1024 };
 
 /** Reads the file that `--kubernetes` names. @throws Refusal `invalid`, with the file, the place and the rule. */
 export async function readIssuers(path: string): Promise<Issuer[]> {
-  const wrong = (why: string): never => refuse("invalid", `--kubernetes ${path}: ${why}`);
-  const text = await readFile(path, "utf8").catch((err: unknown) => wrong(String(err)));
-  let said: unknown;
+  const wrong: Wrong = (why) => refuse("invalid", `--kubernetes ${path}: ${why}`);
   try {
-    said = JSON.parse(text);
+    const said: unknown = JSON.parse(await readFile(path, "utf8"));
+    if (!Array.isArray(said)) return wrong("it must hold a JSON list of issuers");
+    const issuers = said.map((each, n) => parseIssuer(each, (why) => wrong(`issuer ${n + 1}: ${why}`)));
+    return await Promise.all(issuers);
   } catch (err) {
-    wrong(String(err));
+    if (err instanceof Refusal) throw err;
+    return wrong(String(err));
   }
-  if (!Array.isArray(said)) return wrong("it must hold a JSON list of issuers");
-  return Promise.all(
-    said.map(async (each: unknown, n) => {
-      const fields = ["issuer", "api", "ca_file", "audience", "credential_file", "agents"] as const;
-      const { agents, ...texts } = objectOf(each, fields, (why) => wrong(`issuer ${n + 1}: ${why}`));
-      for (const [field, value] of Object.entries(texts)) {
-        if (typeof value !== "string" || value === "") wrong(`issuer ${n + 1}: ${field} must be a text`);
-      }
-      const {
-        issuer,
-        api,
-        audience,
-        ca_file: caFile,
-        credential_file: credentialFile,
-      } = texts as Record<string, string>;
-      if (!api?.startsWith("https://")) wrong(`issuer ${n + 1}: api must begin with https://`);
-      if (!Array.isArray(agents)) wrong(`issuer ${n + 1}: agents must be a list`);
-      const caPem = await readFile(caFile ?? "", "utf8").catch((err: unknown) => wrong(String(err)));
-      return {
-        issuer: issuer ?? "",
-        api: api ?? "",
-        audience: audience ?? "",
-        credentialFile: credentialFile ?? "",
-        caPem,
-        agents: (agents as unknown[]).map((one) => parseAgents(one, (why) => wrong(`issuer ${n + 1}: ${why}`))),
-      };
-    }),
-  );
 }
 
 /**
  * Has a token reviewed, for a node of a name.
  * @throws Refusal `forbidden`: nobody vouches for it. Error: the API server could not be asked.
  */
-export async function vouch(issuers: readonly Issuer[], token: string, node: string): Promise<Vouched> {
+export async function vouch(
+  issuers: readonly Issuer[],
+  token: string,
+  node: string,
+): Promise<Agents & { pod: string }> {
   const issuer = issuers.find((each) => each.issuer === issuerOf(token));
   if (!issuer) return refuse("forbidden", "the Kubernetes token is of no issuer that this server was told of");
   const { authenticated, audiences, user } = await review(issuer, token);
@@ -176,27 +148,43 @@ function isTexts(value: unknown): value is string[] {
   return Array.isArray(value) && value.every((each) => typeof each === "string");
 }
 
-function parseAgents(value: unknown, wrong: (why: string) => never): Agents {
-  const {
-    service_account: serviceAccount,
-    cluster,
-    role,
-  } = objectOf(value, ["service_account", "cluster", "role"], wrong);
-  if (typeof serviceAccount !== "string" || !/^[a-z0-9-]+\/[a-z0-9.-]+$/.test(serviceAccount)) {
-    return wrong("service_account must be NAMESPACE/NAME");
-  }
-  if (typeof cluster !== "string") return wrong("cluster must be a text");
-  const known = roles.find((each) => each === role);
-  return known ? { serviceAccount, cluster, role: known } : wrong(`role must be one of ${roles.join(", ")}`);
+/** Refuses a part of the file, and says which. */
+type Wrong = (why: string) => never;
+
+async function parseIssuer(value: unknown, wrong: Wrong): Promise<Issuer> {
+  const texts = ["issuer", "api", "ca_file", "audience", "credential_file"] as const;
+  const { agents, ...said } = objectOf(value, texts, ["agents"], wrong);
+  if (!said.api.startsWith("https://")) wrong("api must begin with https://");
+  if (!Array.isArray(agents)) return wrong("agents must be a list");
+  return {
+    issuer: said.issuer,
+    api: said.api,
+    caPem: await readFile(said.ca_file, "utf8"),
+    audience: said.audience,
+    credentialFile: said.credential_file,
+    agents: agents.map((each) => parseAgents(each, wrong)),
+  };
 }
 
-function objectOf<F extends string>(
+function parseAgents(value: unknown, wrong: Wrong): Agents {
+  const said = objectOf(value, ["service_account", "cluster", "role"], [], wrong);
+  if (!/^[a-z0-9-]+\/[a-z0-9.-]+$/.test(said.service_account)) wrong("service_account must be NAMESPACE/NAME");
+  const role = roles.find((each) => each === said.role) ?? wrong(`role must be one of ${roles.join(", ")}`);
+  return { serviceAccount: said.service_account, cluster: said.cluster, role };
+}
+
+/** An object with some fields that are texts, all of them needed, and others that are anything; no more. */
+function objectOf<T extends string, F extends string>(
   value: unknown,
-  fields: readonly F[],
-  wrong: (why: string) => never,
-): Record<F, unknown> {
+  texts: readonly T[],
+  others: readonly F[],
+  wrong: Wrong,
+): Record<T, string> & Record<F, unknown> {
   if (typeof value !== "object" || value === null) return wrong("it must be an object");
-  const unknown = Object.keys(value).find((field) => !fields.some((each) => each === field));
-  if (unknown !== undefined) return wrong(`${quote(unknown)} is not known`);
-  return value as Record<F, unknown>;
+  const unknown = Object.keys(value).find((field) => ![...texts, ...others].some((each) => each === field));
+  if (unknown !== undefined) wrong(`${quote(unknown)} is not known`);
+  const fields = value as Record<T | F, unknown>;
+  const empty = texts.find((field) => typeof fields[field] !== "string" || fields[field] === "");
+  if (empty !== undefined) wrong(`${empty} must be a text`);
+  return fields as Record<T, string> & Record<F, unknown>;
 }

@@ -88,9 +88,7 @@ export class Ledger implements Fleet, AsyncDisposable {
   }
 
   async load(): Promise<void> {
-    const nodes = await this.#ctx.store.read((tx) => tx.nodes.all());
-    for (const node of nodes) this.#take(node);
-    this.#touch = Math.max(0, ...nodes.map(({ touch }) => touch));
+    this.#takeAll(await this.#ctx.store.read((tx) => tx.nodes.all()));
   }
 
   /** Takes in what other servers wrote since the last time: of nodes, and which clusters are fenced. */
@@ -99,10 +97,7 @@ export class Ledger implements Fleet, AsyncDisposable {
       nodes: await tx.nodes.touchedAfter(this.#touch),
       clusters: await tx.clusters.list({ offset: 0, limit: 100_000 }),
     }));
-    for (const node of nodes) {
-      this.#touch = Math.max(this.#touch, node.touch);
-      this.#take(node);
-    }
+    this.#takeAll(nodes);
     const before = this.#clusters;
     this.#clusters = new Map(clusters.map((cluster) => [cluster.id, cluster]));
     for (const { id, fencedAt } of clusters) {
@@ -320,16 +315,24 @@ export class Ledger implements Fleet, AsyncDisposable {
     return this.#ctx.now() - seenAt < silentElsewhere ? { head, ahead } : undefined;
   }
 
+  #takeAll(nodes: readonly Node[]): void {
+    for (const node of nodes) {
+      this.#touch = Math.max(this.#touch, node.touch);
+      this.#take(node);
+    }
+  }
+
   /**
    * Takes in what the database says of a node. What this server's own stream told is newer than what was written of it; a
    * stream that another server took over is ended.
    */
   #take({ progress, resync, claimedBy, touch, ...node }: Node): Entry {
     const nodes = this.#cluster(node.cluster);
-    const known = nodes.get(node.name);
-    if (known && known.touch >= touch && known.node.id === node.id) return known;
-    if (known && known.node.id !== node.id) known.claim?.end("the node enrolled anew");
-    const entry = known?.node.id === node.id ? known : newEntry(node, progress, resync);
+    const named = nodes.get(node.name);
+    const known = named?.node.id === node.id ? named : undefined;
+    if (known && known.touch >= touch) return known;
+    if (!known) named?.claim?.end("the node enrolled anew");
+    const entry = known ?? newEntry(node, progress, resync);
     nodes.set(node.name, entry);
     const isOurs = claimedBy === undefined || claimedBy === this.#server;
     if (resync && !entry.resync) entry.claim?.resync();

@@ -181,7 +181,7 @@ export class Nodes {
    * Writes what is known of a node, and whether its stream is still there. Of several servers (`server` is the one that
    * writes) only the one that holds the stream, or held it last, has anything to say.
    */
-  async putProgress(id: string, progress: Progress, server = "", isOpen = false): Promise<void> {
+  async putProgress(id: string, progress: Progress, server: string, isOpen: boolean): Promise<void> {
     const statement = compiledOnce(this.#db, "put progress", () =>
       this.#db
         .updateTable("nodes")

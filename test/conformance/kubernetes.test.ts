@@ -169,6 +169,8 @@ test("an API server with another certificate is not shown the token", async () =
 test.each<[string, object, RegExp]>([
   ["an unknown field", { audienc: "x" }, /"audienc" is not known/],
   ["an unknown role", { agents: [{ service_account: "a/b", cluster: "c", role: "root" }] }, /role must be one of/],
+  ["a field too few", { audience: undefined }, /audience must be a text/],
+  ["no authority to read", { ca_file: "/nowhere/ca.pem" }, /ENOENT/],
   ["no namespace", { agents: [{ service_account: "b", cluster: "c", role: "login" }] }, /NAMESPACE\/NAME/],
   ["plain HTTP", { api: "http://127.0.0.1" }, /must begin with https/],
 ])("a file with %s is refused", async (_, change, why) => {
