@@ -7,6 +7,7 @@
  * NOTIFY is the other servers' doorbell, which may be lost.
  */
 
+import { randomUUID } from "node:crypto";
 import { Kysely, PostgresDialect, sql, type Transaction } from "kysely";
 import pg from "pg";
 import { groupCommits, type News } from "./commits.ts";
@@ -41,9 +42,12 @@ export async function openPostgres(url: string, now: () => number): Promise<Stor
   await protectAudit(writer);
   const reader = open.use(openPostgresReader(url));
   const doorbells = new Doorbells();
-  const listener = open.use(new Listener(url, (news) => doorbells.ring(news)));
+  const ring = (news: News): void => doorbells.ring(news);
+  const me = randomUUID();
+  const listener = open.use(new Listener(url, me, ring));
   await listener.listening;
-  const write = groupCommits(writer, { now, begin: lock, end: notify, ring: (news) => doorbells.ring(news) });
+  const end = (transaction: Transaction<Schema>, news: News) => notify(transaction, me, news);
+  const write = groupCommits(writer, { now, begin: lock, end, ring });
   const opened = open.move();
   return {
     read: (query) => reader.read(query),
@@ -62,15 +66,14 @@ export function openPostgresReader(url: string): ReadStore {
   const db = connect(url, readers);
   // Apart from the look-ups, which must not wait until a snapshot is done with its connection.
   const states = connect(url, mostSnapshots);
-  const begin = () =>
-    states.startTransaction().setIsolationLevel("repeatable read").setAccessMode("read only").execute();
   return {
     async read(query) {
       const state = db.transaction().setIsolationLevel("repeatable read").setAccessMode("read only");
       return state.execute((transaction) => query(new Tx(transaction)));
     },
     async snapshot(): Promise<Snapshot> {
-      const transaction = await begin();
+      const state = states.startTransaction().setIsolationLevel("repeatable read").setAccessMode("read only");
+      const transaction = await state.execute();
       // The state is taken at the first read, not at BEGIN.
       await transaction.selectFrom("migrations").select("step").limit(1).execute();
       return {
@@ -88,10 +91,7 @@ export function openPostgresReader(url: string): ReadStore {
 }
 
 function connect(url: string, max: number): Kysely<Schema> {
-  const pool = new pg.Pool({
-    ...clientOptions(url),
-    max,
-  });
+  const pool = new pg.Pool({ ...clientOptions(url), max });
   // A connection that dies while nobody uses it is replaced when somebody wants it.
   pool.on("error", () => undefined);
   pool.on("connect", (client) => {
@@ -129,10 +129,11 @@ async function lock(transaction: Transaction<Schema>): Promise<void> {
   await writing.execute(transaction);
 }
 
-async function notify(transaction: Transaction<Schema>, news: News): Promise<void> {
-  const payloads = [...news.appended, ...(news.nodes ? ["nodes"] : [])];
-  if (payloads.length === 0) return;
-  const each = sql.join(payloads.map((payload) => sql`(${payload})`));
+/** Each word of news goes with the name of who says it: whoever committed it has rung already. */
+async function notify(transaction: Transaction<Schema>, me: string, news: News): Promise<void> {
+  const words = [...news.appended, ...(news.nodes ? ["nodes"] : [])];
+  if (words.length === 0) return;
+  const each = sql.join(words.map((word) => sql`(${`${me} ${word}`})`));
   await sql`select pg_notify(${channel}, said.what) from (values ${each}) as said (what)`.execute(transaction);
 }
 
@@ -158,17 +159,19 @@ async function protectAudit(db: Kysely<Schema>): Promise<void> {
   });
 }
 
-/** Hears what other servers, and this one, committed. */
+/** Hears what other servers committed. */
 class Listener implements AsyncDisposable {
   readonly listening: Promise<void>;
   readonly #url: string;
+  readonly #me: string;
   readonly #ring: (news: News) => void;
   #client: pg.Client | undefined;
   #again: NodeJS.Timeout | undefined;
   #ended = false;
 
-  constructor(url: string, ring: (news: News) => void) {
+  constructor(url: string, me: string, ring: (news: News) => void) {
     this.#url = url;
+    this.#me = me;
     this.#ring = ring;
     this.listening = this.#listen();
   }
@@ -179,8 +182,10 @@ class Listener implements AsyncDisposable {
     client.on("error", () => undefined);
     client.on("end", () => this.#retry());
     client.on("notification", ({ payload = "" }) => {
-      const isNodes = payload === "nodes";
-      this.#ring({ appended: new Set(isNodes ? [] : [payload]), nodes: isNodes });
+      const [who, word = ""] = payload.split(" ");
+      if (who === this.#me) return;
+      const isNodes = word === "nodes";
+      this.#ring({ appended: new Set(isNodes ? [] : [word]), nodes: isNodes });
     });
     await client.connect();
     await client.query(`listen ${channel}`);

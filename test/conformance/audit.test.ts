@@ -26,6 +26,7 @@ import { record } from "../../server/directory/record.ts";
 import { createScimToken } from "../../server/directory/tokens.ts";
 import { createUser } from "../../server/directory/users.ts";
 import { Ledger } from "../../server/rollout/ledger.ts";
+import { isEmbedded } from "../processes/postgres.ts";
 import { ask, refusal } from "./buf-curl.ts";
 import { type OperatorServer, operatorServer } from "./operator-server.ts";
 import { rollcall, start } from "./rollcall.ts";
@@ -620,8 +621,6 @@ test("pages stay as they are while entries are added", async () => {
 });
 
 // PostgreSQL refuses by a trigger of its own: test/postgres/database.test.ts.
-const isEmbedded = process.env["ROLLCALL_TEST_POSTGRES"] === undefined;
-
 test.runIf(isEmbedded)(
   "the store refuses to change an entry; one that was changed behind its back is found",
   async () => {

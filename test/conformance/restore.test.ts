@@ -6,8 +6,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { ClusterService } from "../../proto/gen/rollcall/v1/cluster_pb.ts";
-import { Node_State, NodeService } from "../../proto/gen/rollcall/v1/node_pb.ts";
-import { RolloutService } from "../../proto/gen/rollcall/v1/rollout_pb.ts";
+import { Node_State } from "../../proto/gen/rollcall/v1/node_pb.ts";
 import { ControlPlane } from "../processes/control-plane.ts";
 import { enrolled, Holder, until } from "../processes/holder.ts";
 
@@ -17,15 +16,6 @@ async function create(plane: ControlPlane, userName: string) {
   const { status, body } = await plane.scim("POST", "/Users", { userName, active: true });
   const account = body[posix] as { uidNumber: number } | undefined;
   return { status, body, id: String(body["id"]), uid: account?.uidNumber };
-}
-
-async function acked(plane: ControlPlane): Promise<number> {
-  return (await (await plane.client(RolloutService)).getRollout({})).rollout?.acked ?? 0;
-}
-
-async function states(plane: ControlPlane): Promise<(Node_State | undefined)[]> {
-  const { nodes } = await (await plane.client(NodeService)).listNodes({});
-  return nodes.map(({ state }) => state);
 }
 
 /** A control plane with a backup of it, ada in it; after the backup ada left and bob came, and the nodes know. */
@@ -41,7 +31,7 @@ async function setBack() {
   await plane.scim("DELETE", `/Users/${ada.id}`);
   const bob = await create(plane, "bob");
   await plane.scim("POST", "/Groups", { displayName: "slurm-sudo", members: [{ value: bob.id }] });
-  await until(async () => (await acked(plane)) === 3);
+  await until(async () => (await plane.acked()) === 3);
   await plane.down("SIGKILL");
   const held = holders.map(({ at }) => at);
   for (const holder of holders) holder[Symbol.dispose]();
@@ -68,7 +58,7 @@ test("nodes that are ahead fence the cluster; `restore` opens an epoch above all
   await plane.process.says(/nodes hold more than this database/);
   for (const holder of holders) holder[Symbol.dispose]();
   const again = [back(0), back(1), back(2)];
-  await until(async () => (await states(plane)).every((state) => state === Node_State.AHEAD));
+  await until(async () => (await plane.states()).every((state) => state === Node_State.AHEAD));
   const { status, body } = await create(plane, "carol");
   expect([status, String(body["detail"])]).toEqual([409, expect.stringContaining("rollcall-server restore")]);
   // What the old database would say is said to nobody, not even when its log grows past what they hold.
@@ -88,7 +78,7 @@ test("nodes that are ahead fence the cluster; `restore` opens an epoch above all
   expect(opened).toMatchObject([{ cluster: "default", epoch: "2", highestUid: bob.uid, nodesAhead: 3 }]);
   await plane.up();
   const anew = [back(0), back(1), back(2)];
-  await until(async () => (await acked(plane)) === 3);
+  await until(async () => (await plane.acked()) === 3);
   for (const { heard, at } of anew) {
     expect(heard).toContain("snapshotEnd");
     expect(at.epoch?.seq).toBe(2n);
@@ -121,7 +111,7 @@ test("a log that outgrew what its nodes hold before any of them came back resurr
   await plane.process.says(/nodes hold more than this database/);
   await until(() => holders.every(({ ended }) => ended !== undefined));
   const later = [back(0), back(1), back(2)];
-  await until(async () => (await states(plane)).every((state) => state === Node_State.AHEAD));
+  await until(async () => (await plane.states()).every((state) => state === Node_State.AHEAD));
   for (const { heard, at } of [...holders, ...later]) expect([heard, at]).toEqual([["welcome"], held[0]]);
   for (const holder of [...holders, ...later]) holder[Symbol.dispose]();
 });

@@ -2,7 +2,6 @@
 
 import { expect, test } from "vitest";
 import { NodeService } from "../../proto/gen/rollcall/v1/node_pb.ts";
-import { RolloutService } from "../../proto/gen/rollcall/v1/rollout_pb.ts";
 import { ControlPlane } from "../processes/control-plane.ts";
 import { enrolled, Holder, until } from "../processes/holder.ts";
 
@@ -10,9 +9,7 @@ test("three threads hold twelve nodes: each change reaches all, a ban and a resy
   await using plane = await ControlPlane.start(undefined, ["--stream-threads", "3"]);
   const { server, identities } = await enrolled(plane, 12);
   const holders = identities.map((identity) => new Holder(server, identity));
-  const rollouts = await plane.client(RolloutService);
-  const acked = async (): Promise<number> => (await rollouts.getRollout({})).rollout?.acked ?? 0;
-  await until(async () => (await acked()) === 12);
+  await until(async () => (await plane.acked()) === 12);
 
   // Nobody decides which thread a connection comes to: with twelve, one thread alone would be one in 177,147.
   const groups = await plane.scim("POST", "/Groups", { displayName: "slurm-users", members: [] });
@@ -21,7 +18,7 @@ test("three threads hold twelve nodes: each change reaches all, a ban and a resy
     schemas: ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
     Operations: [{ op: "add", path: "members", value: [{ value: ada.body["id"] }] }],
   });
-  await until(async () => (await acked()) === 12);
+  await until(async () => (await plane.acked()) === 12);
   for (const { heard } of holders) expect(heard).toContain("delta");
 
   const nodes = await plane.client(NodeService);

@@ -7,17 +7,12 @@ import { join } from "node:path";
 import pg from "pg";
 import { expect, test } from "vitest";
 import { AuditService } from "../../proto/gen/rollcall/v1/audit_pb.ts";
-import { RolloutService } from "../../proto/gen/rollcall/v1/rollout_pb.ts";
 import { openStore } from "../../server/store/engine.ts";
 import { migrations } from "../../server/store/schema.ts";
 import { ControlPlane } from "../processes/control-plane.ts";
 import { enrolled, Holder, until } from "../processes/holder.ts";
 import { createDatabase, Postgres } from "../processes/postgres.ts";
 import { startBin } from "../processes/started.ts";
-
-async function acked(plane: ControlPlane): Promise<number> {
-  return (await (await plane.client(RolloutService)).getRollout({})).rollout?.acked ?? 0;
-}
 
 test.each(["SIGINT", "SIGKILL"] as const)("it ends by %s in the middle of writes and comes back", async (signal) => {
   await using folder = await mkdtempDisposable(join(tmpdir(), "rollcall-database-"));
@@ -28,7 +23,7 @@ test.each(["SIGINT", "SIGKILL"] as const)("it ends by %s in the middle of writes
   const { server, identities } = await enrolled(plane, 2);
   const holders = identities.map((identity) => new Holder(server, identity));
   await plane.scim("POST", "/Groups", { displayName: "slurm-users", members: [] });
-  await until(async () => (await acked(plane)) === 2);
+  await until(async () => (await plane.acked()) === 2);
   const accepted: string[] = [];
   let failed = 0;
   let isOver = false;
@@ -56,13 +51,13 @@ test.each(["SIGINT", "SIGKILL"] as const)("it ends by %s in the middle of writes
   expect(brokenSeq).toBe(0n);
   const ids = (body["Resources"] as { id: string }[]).map(({ id }) => ({ value: id }));
   await plane.scim("POST", "/Groups", { displayName: "slurm-sudo", members: ids.slice(0, 3) });
-  await until(async () => (await acked(plane)) === 2 && holders.every(({ heard }) => heard.includes("delta")));
+  await until(async () => (await plane.acked()) === 2 && holders.every(({ heard }) => heard.includes("delta")));
   expect(holders.map(({ ended }) => ended)).toEqual([undefined, undefined]);
   for (const holder of holders) holder[Symbol.dispose]();
 });
 
 test("two programs that open an empty database at once migrate it once; a newer one's is refused", async () => {
-  const database = await createDatabase(process.env["ROLLCALL_TEST_POSTGRES"] ?? "");
+  const database = await createDatabase();
   const stores = await Promise.all([1, 2, 3].map(() => openStore(database, Date.now)));
   for (const store of stores) await store[Symbol.asyncDispose]();
   const client = new pg.Client({ connectionString: database });
@@ -100,11 +95,11 @@ test("an embedded database moves into PostgreSQL and back; nodes go on by delta"
   const ada = await plane.scim("POST", "/Users", { userName: "ada", active: true });
   await plane.scim("POST", "/Groups", { displayName: "slurm-users", members: [{ value: ada.body["id"] }] });
   const first = new Holder(server, identity);
-  await until(async () => (await acked(plane)) === 1);
+  await until(async () => (await plane.acked()) === 1);
   first[Symbol.dispose]();
   await plane.down();
 
-  const database = await createDatabase(process.env["ROLLCALL_TEST_POSTGRES"] ?? "");
+  const database = await createDatabase();
   const moved = await migrate("--from", file, "--to", database, "-o", "json");
   expect([moved.code, moved.stderr]).toEqual([0, ""]);
   expect(JSON.parse(moved.stdout)).toMatchObject({ tables: { users: 1, clusters: 1, nodes: 1 } });
@@ -116,7 +111,7 @@ test("an embedded database moves into PostgreSQL and back; nodes go on by delta"
   expect(bob.status).toBe(201);
   await plane.scim("POST", "/Groups", { displayName: "slurm-sudo", members: [{ value: bob.body["id"] }] });
   using second = new Holder(server, identity, first.at);
-  await until(async () => (await acked(plane)) === 1);
+  await until(async () => (await plane.acked()) === 1);
   expect(second.heard).toEqual(["welcome", "delta"]);
   await plane.down();
 

@@ -33,15 +33,6 @@ async function three(): Promise<Fleet> {
   };
 }
 
-async function acked(plane: ControlPlane): Promise<number> {
-  return (await (await plane.client(RolloutService)).getRollout({})).rollout?.acked ?? 0;
-}
-
-async function states(plane: ControlPlane): Promise<(Node_State | undefined)[]> {
-  const { nodes } = await (await plane.client(NodeService)).listNodes({});
-  return nodes.map(({ state }) => state);
-}
-
 async function admit(plane: ControlPlane, userName: string): Promise<void> {
   const made = await plane.scim("POST", "/Users", { userName, active: true });
   expect(made.status).toBe(201);
@@ -61,12 +52,12 @@ test("a change at one reaches the nodes of all, and every one of them knows who 
   await using fleet = await three();
   const { planes, identities, at } = fleet;
   const holders = identities.map((identity, n) => new Holder(at(n), identity));
-  await until(async () => (await acked(planes[0])) === 6);
+  await until(async () => (await planes[0].acked()) === 6);
   await admit(planes[1], "ada");
-  for (const plane of planes) await until(async () => (await acked(plane)) === 6);
+  for (const plane of planes) await until(async () => (await plane.acked()) === 6);
   for (const { heard } of holders) expect(heard).toContain("delta");
   for (const plane of planes) {
-    await until(async () => (await states(plane)).every((state) => state === Node_State.CURRENT));
+    await until(async () => (await plane.states()).every((state) => state === Node_State.CURRENT));
   }
   // What is asked of one server is done by the one that has the stream.
   const nodes = await planes[0].client(NodeService);
@@ -93,7 +84,7 @@ test("a server that dies loses nothing: its nodes go on at another one, by delta
   await using fleet = await three();
   const { planes, identities, at } = fleet;
   const holders = identities.map((identity, n) => new Holder(at(n), identity));
-  await until(async () => (await acked(planes[0])) === 6);
+  await until(async () => (await planes[0].acked()) === 6);
   await planes[1].down("SIGKILL");
   await admit(planes[2], "ada");
   const moved = [1, 4].map((n) => {
@@ -101,7 +92,7 @@ test("a server that dies loses nothing: its nodes go on at another one, by delta
     if (!identity || !holder) throw new Error("no such node");
     return new Holder(at(n + 1), identity, holder.at);
   });
-  await until(async () => (await acked(planes[0])) === 6);
+  await until(async () => (await planes[0].acked()) === 6);
   for (const { heard } of moved) expect(heard).toEqual(["welcome", "delta"]);
   for (const holder of [...holders, ...moved]) holder[Symbol.dispose]();
 });

@@ -9,9 +9,10 @@ import type { DescService } from "@bufbuild/protobuf";
 import { type Client, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import type { Role } from "../../identity/scope.ts";
+import { type Node_State, NodeService } from "../../proto/gen/rollcall/v1/node_pb.ts";
+import { RolloutService } from "../../proto/gen/rollcall/v1/rollout_pb.ts";
 import { TokenService } from "../../proto/gen/rollcall/v1/token_pb.ts";
 import { printRole } from "../../proto/wire.ts";
-import { isPostgres } from "../../server/store/engine.ts";
 import { newDatabase } from "./postgres.ts";
 import { type Started, startBin } from "./started.ts";
 
@@ -42,9 +43,8 @@ export class ControlPlane implements AsyncDisposable {
   /** Starts one on a folder of its own, or on a given one, which is then kept; with more flags, if they are given. */
   static async start(data?: string, flags: readonly string[] = []): Promise<ControlPlane> {
     const folder = data ?? (await mkdtemp(join(tmpdir(), "rollcall-server-")));
-    const database = await newDatabase(folder);
-    const more = isPostgres(database) && !flags.includes("--database") ? ["--database", database] : [];
-    const plane = new ControlPlane(folder, data === undefined, [...flags, ...more]);
+    const all = flags.includes("--database") ? flags : [...flags, "--database", await newDatabase(folder)];
+    const plane = new ControlPlane(folder, data === undefined, all);
     await plane.up();
     return plane;
   }
@@ -76,8 +76,7 @@ export class ControlPlane implements AsyncDisposable {
 
   /** What it keeps everything in. */
   get database(): string {
-    const given = this.#flags.indexOf("--database");
-    return given < 0 ? join(this.data, "rollcall.db") : (this.#flags[given + 1] ?? "");
+    return this.#flags[this.#flags.indexOf("--database") + 1] ?? "";
   }
 
   /** Starts it again on the same folder and the same ports, with other flags if they are given. */
@@ -135,6 +134,17 @@ export class ControlPlane implements AsyncDisposable {
       ],
     });
     return createClient(service, transport);
+  }
+
+  /** How many nodes hold the newest revision. */
+  async acked(): Promise<number> {
+    return (await (await this.client(RolloutService)).getRollout({})).rollout?.acked ?? 0;
+  }
+
+  /** How each node stands, by name. */
+  async states(): Promise<(Node_State | undefined)[]> {
+    const { nodes } = await (await this.client(NodeService)).listNodes({});
+    return nodes.map(({ state }) => state);
   }
 
   async joinToken(role: Role): Promise<string> {

@@ -29,14 +29,11 @@ export class Postgres implements AsyncDisposable {
     if (as.uid !== undefined) await chown(folder, as.uid, as.gid ?? as.uid);
     const postgres = new Postgres(folder, initdb.replace(/initdb$/, ""), as);
     // A collation that is not by code point: what is sorted or compared must not depend on it.
-    const args = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"];
+    const collation = ["--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US"];
+    const args = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync", ...collation];
     await promisify(execFile)(initdb, ["--pgdata", join(folder, "data"), ...args], { ...as, cwd: folder });
     await postgres.up();
     return postgres;
-  }
-
-  get pid(): number {
-    return this.#server?.process.pid ?? 0;
   }
 
   async up(): Promise<void> {
@@ -58,19 +55,24 @@ export class Postgres implements AsyncDisposable {
   }
 }
 
+/** The PostgreSQL that the tests' project runs on: its socket's folder; undefined: it runs on SQLite. */
+const ours = process.env["ROLLCALL_TEST_POSTGRES"];
+
+export const isEmbedded = ours === undefined;
+
 /** A database for a test: an SQLite file in its folder, or a new one of the PostgreSQL that its project runs on. */
 export async function newDatabase(folder: string): Promise<string> {
-  const socket = process.env["ROLLCALL_TEST_POSTGRES"];
-  return socket === undefined ? join(folder, "rollcall.db") : createDatabase(socket);
+  return isEmbedded ? join(folder, "rollcall.db") : createDatabase();
 }
 
 /** How many runs a property gets, each with a database of its own: PostgreSQL takes a quarter of a second to make one. */
 export function runs(embedded: number): number {
-  return process.env["ROLLCALL_TEST_POSTGRES"] === undefined ? embedded : Math.ceil(embedded / 16);
+  return isEmbedded ? embedded : Math.ceil(embedded / 16);
 }
 
-/** Makes an empty database; gives its URL. */
-export async function createDatabase(socket: string): Promise<string> {
+/** Makes an empty database, in the project's PostgreSQL or another one; gives its URL. */
+export async function createDatabase(socket = ours): Promise<string> {
+  if (socket === undefined) throw new Error("these tests run on SQLite");
   const name = `test_${randomUUID().replaceAll("-", "")}`;
   const client = new pg.Client({ connectionString: urlOf(socket, "postgres") });
   await client.connect();
