@@ -167,6 +167,8 @@ function onSnapshot(agent: Agent, event: Event & { kind: `snapshot-${string}` })
     case "snapshot-chunk": {
       // Chunks without a beginning belong to a snapshot that was refused: they are let pass by.
       if (!agent.incoming) return [agent, []];
+      // Without end, these would fill the memory with nothing.
+      if (event.resources.length === 0) return [agent, []];
       const held = agent.incoming.held + event.resources.length;
       if (held > agent.incoming.count) {
         const reason = `the snapshot holds more than the ${agent.incoming.count} resources that it announced`;

@@ -2,23 +2,37 @@ import { describe, expect, test } from "vitest";
 import { origin } from "../identity/position.ts";
 import type { Resource } from "../identity/resource.ts";
 import { ApplyError, apply, type Ground, repair, start } from "./apply.ts";
-import { key, member, person, stepTo, team } from "./sample.ts";
+import { key, member, person, stepTo, sudo, team } from "./sample.ts";
 import { SimulatedDisk } from "./simulated-disk.ts";
 import type { Sink } from "./sink.ts";
 import { enumerate } from "./sinks/nss/reader.ts";
 import { nssSink } from "./sinks/nss/sink.ts";
 import { sshSink } from "./sinks/ssh.ts";
+import { parseRules } from "./sinks/sudo/rule.ts";
+import { sudoSink } from "./sinks/sudo/sink.ts";
 
 const gids = new Map([["shadow", 42]]);
 const sinks = (disk: SimulatedDisk) => (_: unknown, served: string) => [
   nssSink(disk, served),
   sshSink(disk, served, async () => undefined),
+  sudoSink(disk, served, async () => undefined),
 ];
 
 const open = (disk: SimulatedDisk) => start({ disk, state: "/state", sinks: sinks(disk), gids });
 
-const old = [person(1), person(2), person(3), team(1), member(1, 1), key(1, 0), key(1, 1), key(2, 2), key(3, 3)];
-/** One leaves, one comes, one is renamed, a key goes, one comes, a group changes. */
+const old = [
+  person(1),
+  person(2),
+  person(3),
+  team(1),
+  member(1, 1),
+  key(1, 0),
+  key(1, 1),
+  key(2, 2),
+  key(3, 3),
+  sudo(1),
+];
+/** One leaves, one comes, one is renamed, a key goes, one comes, a group changes, and so does what it may run. */
 const next = [
   person(1),
   person(3, { name: "renamed" }),
@@ -30,6 +44,8 @@ const next = [
   key(3, 3),
   key(3, 5),
   key(4, 4),
+  sudo(1, ["/bin/true"]),
+  sudo(2, "ALL"),
 ];
 
 async function at(content: readonly Resource[]): Promise<{ disk: SimulatedDisk; ground: Ground }> {
@@ -44,7 +60,7 @@ function shown(disk: SimulatedDisk): Record<string, unknown> {
   const files = disk.files();
   const seen: Record<string, unknown> = {};
   for (const [path, text] of files) {
-    if (path.startsWith("/state/served/ssh/")) seen[path] = text;
+    if (/^\/state\/served\/(ssh|sudo)\//.test(path)) seen[path] = text;
   }
   for (const map of ["passwd", "shadow", "group"] as const) {
     seen[map] = enumerate(map, Buffer.from(files.get(`/state/served/nss/${map}.cache`) ?? "")).sort();
@@ -71,6 +87,7 @@ test("a step is live, remembered and claimed", async () => {
       "ssh/authorized_keys.d/user2",
       "ssh/authorized_keys.d/user1",
       "ssh/authorized_keys.d/user3",
+      "sudo/rollcall",
       "nss/shadow.cache",
       "nss/shadow.cache.ixname",
       "nss/passwd.cache",
@@ -79,6 +96,7 @@ test("a step is live, remembered and claimed", async () => {
       "nss/group.cache",
       "nss/group.cache.ixgid",
       "nss/group.cache.ixname",
+      "sudo/rollcall",
       "ssh/authorized_keys.d/renamed",
       "ssh/authorized_keys.d/user4",
     ]
@@ -159,6 +177,59 @@ describe("A6: killed or cut from power at any call, a start ends at the old or t
     const { ground: again } = await open(left);
     expect(shown(left)).toEqual(again.memory.at.revision === 1n ? before : after);
   });
+});
+
+describe("A6: who may run what is never more than before or after, wherever a step ends", () => {
+  const people = [person(1), person(2)];
+  test.each<[string, readonly Resource[], readonly Resource[]]>([
+    ["a group gains a rule as one leaves it", [team(1), member(1, 1)], [team(1), member(1, 2), sudo(1)]],
+    ["a group loses its rule as one joins it", [team(1), member(1, 1), sudo(1)], [team(1), member(1, 1), member(1, 2)]],
+    [
+      "two groups swap names",
+      [team(1, "a"), team(2, "b"), member(1, 1), member(2, 2), sudo(1)],
+      [team(1, "b"), team(2, "a"), member(1, 1), member(2, 2), sudo(1)],
+    ],
+    [
+      "a rule gets other commands as the group gets other people",
+      [team(1), member(1, 1), sudo(1, ["/bin/a", "/bin/b"])],
+      [team(1), member(1, 2), sudo(1, ["/bin/b", "/bin/c"])],
+    ],
+  ])("%s", async (_, was, will) => {
+    const ends = await Promise.all(
+      [was, will].map(async (content) => mayRun((await at([...people, ...content])).disk)),
+    );
+    const most = new Set(ends.flat());
+    for (let n = 1; ; n++) {
+      const { disk, ground } = await at([...people, ...was]);
+      disk.fault = { kind: "killed", at: disk.calls + n, torn: false };
+      const step = stepTo(ground.memory.copy, [...people, ...will]);
+      const done = await apply(ground, step).then(
+        () => true,
+        () => false,
+      );
+      for (const end of ["kill", "power cut"] as const) {
+        const where = `${end} at call ${n}: ${disk.log.at(-1)}`;
+        const left = disk.after(end);
+        for (const grant of mayRun(left)) expect(most, where).toContain(grant);
+        // The next start is killed too, anywhere.
+        left.fault = { kind: "killed", at: n % 20, torn: false };
+        await open(left).catch(() => undefined);
+        for (const grant of mayRun(left)) expect(most, `${where}, and in the start after it`).toContain(grant);
+      }
+      if (done) break;
+    }
+    expect(most.size).toBeGreaterThan(0);
+  });
+
+  /** `NAME COMMAND` for everybody in a group that has a rule. */
+  function mayRun(disk: SimulatedDisk): string[] {
+    const text = (path: string) => Buffer.from(disk.files().get(`/state/served/${path}`) ?? "");
+    const groups = enumerate("group", text("nss/group.cache")).map((line) => line.split(":"));
+    return [...parseRules(text("sudo/rollcall")).values()].flatMap(({ group, commands }) => {
+      const names = groups.find(([name]) => name === group)?.[3]?.split(",") ?? [];
+      return names.flatMap((name) => Array.from(commands, (command) => `${name} ${command}`));
+    });
+  }
 });
 
 describe("A6: a call that fails", () => {

@@ -17,6 +17,7 @@ import { origin, type Position, samePosition, showPosition } from "../identity/p
 import { type Disk, errnoOf } from "./disk.ts";
 import { type Folders, foldersIn, prepareFolders } from "./folders.ts";
 import { type Memory, recall } from "./memory.ts";
+import { Breach, Gate } from "./policy/gate.ts";
 import { type Isolated, phases, type Rendering, type Sink, type Write } from "./sink.ts";
 
 /** The agent's local half: what it remembers, and what it writes. */
@@ -25,6 +26,8 @@ export interface Ground {
   readonly folders: Folders;
   readonly memory: Memory;
   readonly sinks: readonly Sink[];
+  /** What the node's own policy lets through to the sinks. */
+  readonly gate: Gate;
   /** Group ids by the names that sinks ask for; a name that is missing here means root. */
   readonly gids: ReadonlyMap<string, number>;
 }
@@ -32,7 +35,7 @@ export interface Ground {
 export interface Applied {
   /** What the node holds now, wholly: it may be acked. */
   readonly at: Position;
-  /** By sink: what it could not represent. */
+  /** By sink: what it could not represent; by `policy`: what the node's policy keeps from all of them. */
   readonly isolated: ReadonlyMap<string, readonly Isolated[]>;
   /** Files that were replaced or removed, relative to the served folder. */
   readonly changed: readonly string[];
@@ -40,8 +43,8 @@ export interface Applied {
   readonly warning: ApplyError | undefined;
 }
 
-/** Which of its acts a failure belongs to; `record` is the memory's. */
-export type Act = "render" | "stage" | "verify" | "record" | "swap";
+/** Which of its acts a failure belongs to; `record` is the memory's, `admit` the policy's. */
+export type Act = "admit" | "render" | "stage" | "verify" | "record" | "swap";
 
 /** A step, or a repair, that failed: who, in which act, at which file, why, and whether trying again may help. */
 export class ApplyError extends Error {
@@ -62,13 +65,16 @@ export class ApplyError extends Error {
     this.act = where.act;
     this.path = where.path;
     this.errno = errnoOf(cause);
-    this.retryable = this.errno !== undefined && passing.has(this.errno);
+    this.retryable = cause instanceof Breach || (this.errno !== undefined && passing.has(this.errno));
   }
 }
 
-// The environment's faults, which an operator or time may end. ENOENT: a folder of ours was taken away; it is made again.
+// The environment's faults, which an operator or time may end. ENOENT: a folder of ours was taken away and
+// is made again, or a sink's checker is missing; ETIMEDOUT: that checker hangs.
 const passing = new Set(
-  "ENOSPC EDQUOT EMFILE ENFILE ENOMEM EAGAIN EINTR EBUSY EIO EROFS ENOENT EACCES EPERM ENOTDIR EISDIR".split(" "),
+  "ENOSPC EDQUOT EMFILE ENFILE ENOMEM EAGAIN EINTR EBUSY EIO EROFS ENOENT EACCES EPERM ENOTDIR EISDIR ETIMEDOUT".split(
+    " ",
+  ),
 );
 
 export interface Started {
@@ -91,13 +97,14 @@ export async function start(options: {
   readonly state: string;
   readonly sinks: (disk: Disk, served: string) => readonly Sink[];
   readonly gids: ReadonlyMap<string, number>;
+  readonly gate?: Gate;
 }): Promise<Started> {
-  const { disk, gids } = options;
+  const { disk, gids, gate = new Gate() } = options;
   const folders = foldersIn(options.state);
   await disk.folder(options.state, 0o755);
   await prepareFolders(disk, folders);
   const { memory, warning } = await recall(disk, folders);
-  const ground = { disk, folders, memory, gids, sinks: options.sinks(disk, folders.served) };
+  const ground = { disk, folders, memory, gids, gate, sinks: options.sinks(disk, folders.served) };
   try {
     return { ground, warning, repaired: await repair(ground), fault: undefined };
   } catch (error) {
@@ -112,9 +119,13 @@ export async function apply(ground: Ground, step: Step): Promise<Applied> {
   const what = `apply ${showPosition(step.to)}`;
   if (memory.unfinished)
     throw new Error(`${what}: ${showPosition(memory.unfinished.to)} is not finished, repair it first`);
+  // Sinks compare with what they wrote under the policy that was.
+  await ground.gate.refresh();
+  if (ground.gate.isStale) await repair(ground);
   const work = new Work(ground, what);
   try {
-    for (const sink of sinks) await work.add(sink, () => sink.render(memory.copy, step));
+    const seen = await work.admit(() => ground.gate.step(memory.copy, step));
+    for (const sink of sinks) await work.add(sink, () => sink.render(seen.copy, seen.step));
     await work.stage();
     await work.verify();
     await named(what, { sink: "agent", act: "record" }, () => memory.begin(step));
@@ -132,19 +143,25 @@ export async function apply(ground: Ground, step: Step): Promise<Applied> {
  */
 export async function repair(ground: Ground): Promise<Applied | undefined> {
   const { disk, folders, memory, sinks } = ground;
-  if (samePosition(memory.copy.at, origin) && !memory.unfinished) return undefined;
+  if (samePosition(memory.copy.at, origin) && !memory.unfinished) {
+    ground.gate.settled();
+    return undefined;
+  }
   const work = new Work(ground, `repair at ${showPosition(memory.copy.at)}`);
   try {
     // An earlier try may have left files in the stage, and somebody else may have taken a folder away.
     await named(work.what, { sink: "agent", act: "stage" }, () => prepareFolders(disk, folders));
-    for (const sink of sinks) await work.add(sink, () => sink.repair(memory.copy));
+    const seen = await work.admit(() => ground.gate.copy(memory.copy));
+    for (const sink of sinks) await work.add(sink, () => sink.repair(seen.copy));
     await work.stage();
     await work.verify();
   } catch (error) {
     await work.drop();
     throw error;
   }
-  return finish(ground, work);
+  const applied = await finish(ground, work);
+  ground.gate.settled();
+  return applied;
 }
 
 async function finish({ memory }: Ground, work: Work): Promise<Applied> {
@@ -177,6 +194,7 @@ class Work {
   readonly #ground: Ground;
   readonly #renderings: { readonly sink: Sink; readonly rendering: Rendering; readonly items: Item[] }[] = [];
   #count = 0;
+  #denied: readonly Isolated[] = [];
 
   constructor(ground: Ground, what: string) {
     this.#ground = ground;
@@ -184,7 +202,15 @@ class Work {
   }
 
   isolated(): Map<string, readonly Isolated[]> {
-    return new Map(this.#renderings.map(({ sink, rendering }) => [sink.name, rendering.isolated]));
+    const bySink = new Map(this.#renderings.map(({ sink, rendering }) => [sink.name, rendering.isolated]));
+    return this.#denied.length === 0 ? bySink : bySink.set("policy", this.#denied);
+  }
+
+  /** What the policy lets sinks see. */
+  async admit<T extends { readonly isolated: readonly Isolated[] }>(look: () => T): Promise<T> {
+    const seen = await named(this.what, { sink: "policy", act: "admit" }, async () => look());
+    this.#denied = seen.isolated;
+    return seen;
   }
 
   async add(sink: Sink, render: () => Promise<Rendering>): Promise<void> {
@@ -213,7 +239,7 @@ class Work {
 
   async verify(): Promise<void> {
     for (const { sink, rendering, items } of this.#renderings) {
-      const staged = new Map(items.flatMap((item) => (item.staged ? [[item.write.path, item.staged]] : [])));
+      const staged = new Map(items.flatMap((item) => (item.staged ? [[item.write, item.staged] as const] : [])));
       await named(this.what, { sink: sink.name, act: "verify" }, () => sink.verify(rendering, staged));
     }
   }

@@ -8,9 +8,10 @@ const temporary = () => mkdtempDisposable(join(tmpdir(), "rollcall-links-"));
 
 test("places all links once, dangling if need be", async () => {
   await using folder = await temporary();
-  expect(await placeLinks(folder.path, "/srv/rollcall")).toHaveLength(9);
+  expect(await placeLinks(folder.path, "/srv/rollcall")).toHaveLength(10);
   expect(await readlink(join(folder.path, "passwd.cache"))).toBe("/srv/rollcall/nss/passwd.cache");
   expect(await readlink(join(folder.path, "ssh/authorized_keys.d"))).toBe("/srv/rollcall/ssh/authorized_keys.d");
+  expect(await readlink(join(folder.path, "sudoers.d/rollcall"))).toBe("/srv/rollcall/sudo/rollcall");
   expect(await placeLinks(folder.path, "/srv/rollcall")).toEqual([]);
 });
 

@@ -2,7 +2,7 @@
  * The links through which readers find our files, placed once. What stands in their place and is not our link was made
  * by somebody else, and is never touched: the agent says what is in the way, and places nothing.
  *
- * They may dangle until the first snapshot: to libnss-cache and sshd a file that cannot be opened is a file without entries.
+ * They may dangle until the first snapshot: to libnss-cache, sshd and sudo a file that cannot be opened is a file without entries.
  */
 
 import { lstat, mkdir, open, readlink, symlink } from "node:fs/promises";
@@ -19,6 +19,7 @@ const links: Readonly<Record<string, string>> = {
   "shadow.cache": "nss/shadow.cache",
   "shadow.cache.ixname": "nss/shadow.cache.ixname",
   "ssh/authorized_keys.d": "ssh/authorized_keys.d",
+  "sudoers.d/rollcall": "sudo/rollcall",
 };
 
 /**

@@ -15,9 +15,12 @@ import { follow } from "./follow.ts";
 import { placeLinks } from "./links.ts";
 import { join } from "./membership.ts";
 import { type Options, readOptions, usage } from "./options.ts";
+import { Gate } from "./policy/gate.ts";
+import { readPolicy } from "./policy/read.ts";
 import { Replica } from "./replica.ts";
 import { nssSink } from "./sinks/nss/sink.ts";
 import { sshSink } from "./sinks/ssh.ts";
+import { sudoSink } from "./sinks/sudo/sink.ts";
 
 const clock: Clock = {
   now: Date.now,
@@ -31,10 +34,19 @@ async function main(options: Options): Promise<void> {
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => stopping.abort());
   const { signal } = stopping;
 
+  const policyFile = path(options.etc, "rollcall/policy.yaml");
+  const policy = await readPolicy(policyFile);
+  const gate = new Gate(
+    policy,
+    () => readPolicy(policyFile),
+    (err) => log.error({ err }, "the policy cannot be used, the last good one stays"),
+  );
+
   const { ground, warning, repaired, fault } = await start({
+    gate,
     disk: realDisk,
     state: options.state,
-    sinks: (disk, served) => [nssSink(disk, served), sshSink(disk, served)],
+    sinks: (disk, served) => [nssSink(disk, served), sshSink(disk, served), sudoSink(disk, served)],
     gids: await groupIds(options.etc),
   });
   const replica = new Replica(ground);

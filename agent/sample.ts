@@ -7,8 +7,18 @@ import { nothing, shift } from "../identity/digest.ts";
 import { type Gid, parseGid, parseUid } from "../identity/id.ts";
 import { parseName } from "../identity/name.ts";
 import type { Position } from "../identity/position.ts";
-import { type Group, type Key, keyOf, type Member, type Resource, type User, user } from "../identity/resource.ts";
+import {
+  type Group,
+  type Key,
+  keyOf,
+  type Member,
+  type Resource,
+  type Sudo,
+  type User,
+  user,
+} from "../identity/resource.ts";
 import { parseSshKey } from "../identity/ssh-key.ts";
+import type { SudoCommands } from "../identity/sudo.ts";
 
 /** The nth person: uid 200000 + n, a private group. */
 export function person(n: number, fields: { name?: string; gecos?: string; gid?: number } = {}): User {
@@ -25,6 +35,11 @@ export function team(n: number, name = `team${n}`): Group {
 
 export function member(teamNumber: number, personNumber: number): Member {
   return { kind: "member", gid: gidOf(teamNumber), uid: parseUid(200_000 + personNumber) };
+}
+
+/** What the nth team may run. */
+export function sudo(teamNumber: number, commands: SudoCommands = ["/usr/bin/id"], password = false): Sudo {
+  return { kind: "sudo", gid: gidOf(teamNumber), password, commands };
 }
 
 /** The nth of sixteen keys, held by a person. */

@@ -1,5 +1,5 @@
 /**
- * A sink is one thing on a node that mirrors the scope: nss, ssh. It renders what a step changes, verifies it as the real
+ * A sink is one thing on a node that mirrors the scope: nss, ssh, sudo. It renders what a step changes, verifies it as the real
  * consumer would read it, and hands over the writes in which the step becomes true. It never writes a live file itself:
  * apply.ts stages every sink's files, and swaps them in one order over all sinks.
  */
@@ -8,14 +8,22 @@ import type { Copy, Step } from "../identity/copy.ts";
 import type { ResourceKey } from "../identity/resource.ts";
 
 /**
- * When a write happens within a step; lower first. Revocations leave keys before names, grants reach names before keys,
- * so that every mix that a crash leaves grants no more than the old or the new state.
+ * When a write happens within a step; lower first. Revocations leave keys and sudo before names, grants reach names before
+ * sudo and keys, so that every mix that a crash leaves grants no more than the old or the new state.
  */
-export type Phase = "revoke-keys" | "shadow" | "passwd" | "group" | "grant-keys";
+export type Phase = "revoke-keys" | "revoke-sudo" | "shadow" | "passwd" | "group" | "grant-sudo" | "grant-keys";
 
-export const phases: readonly Phase[] = ["revoke-keys", "shadow", "passwd", "group", "grant-keys"];
+export const phases: readonly Phase[] = [
+  "revoke-keys",
+  "revoke-sudo",
+  "shadow",
+  "passwd",
+  "group",
+  "grant-sudo",
+  "grant-keys",
+];
 
-/** One file that is to be replaced whole, or removed (`bytes` undefined). */
+/** One file that is to be replaced whole, or removed (`bytes` undefined). A rendering may write a file once per phase. */
 export interface Write {
   readonly phase: Phase;
   /** Relative to the agent's served directory: `nss/passwd.cache`. */
@@ -46,10 +54,10 @@ export interface Sink {
    */
   render(copy: Copy, step: Step): Promise<Rendering>;
   /**
-   * Asks the real consumer, or reads as it would, whether the staged files serve the step. `staged` maps a path of
-   * `Rendering.writes` to the absolute path at which its new bytes lie now. Throws with the reason if not.
+   * Asks the real consumer, or reads as it would, whether the staged files serve the step. `staged` maps each
+   * of `Rendering.writes` that has bytes to the absolute path at which they lie now. Throws with the reason if not.
    */
-  verify(rendering: Rendering, staged: ReadonlyMap<string, string>): Promise<void>;
+  verify(rendering: Rendering, staged: ReadonlyMap<Write, string>): Promise<void>;
   /** The writes of this rendering are live: remember the layout for the next one. */
   settled(rendering: Rendering): void;
   /**

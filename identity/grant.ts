@@ -17,7 +17,7 @@ export interface GroupGrant {
   readonly kind: "group";
 }
 
-/** Commands as any user, on login and compute nodes. */
+/** Commands as any user, on login nodes. */
 export interface SudoGrant {
   readonly kind: "sudo";
   /** Whether sudo asks for a password; whoever has none on the node then gets nothing. */

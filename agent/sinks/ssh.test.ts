@@ -27,11 +27,12 @@ class Node {
   }
 
   async publish(rendering: Rendering, forge = (bytes: Uint8Array) => bytes): Promise<void> {
-    const staged = new Map<string, string>();
-    for (const { path, bytes } of rendering.writes) {
+    const staged = new Map<Write, string>();
+    for (const write of rendering.writes) {
+      const { path, bytes } = write;
       if (!bytes) continue;
       this.disk.plant(`/stage/${path}`, forge(bytes));
-      staged.set(path, `/stage/${path}`);
+      staged.set(write, `/stage/${path}`);
     }
     await this.sink.verify(rendering, staged);
     for (const { path, bytes } of rendering.writes) this.disk.plant(`/served/${path}`, bytes);

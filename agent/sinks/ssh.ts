@@ -85,11 +85,12 @@ class SshSink implements Sink {
     });
   }
 
-  async verify({ writes }: Rendering, staged: ReadonlyMap<string, string>): Promise<void> {
+  async verify({ writes }: Rendering, staged: ReadonlyMap<Write, string>): Promise<void> {
     const keys: SshKey[] = [];
-    for (const { path, bytes } of writes) {
+    for (const write of writes) {
+      const { path, bytes } = write;
       if (!bytes) continue;
-      const found = await this.#disk.read(staged.get(path) ?? "");
+      const found = await this.#disk.read(staged.get(write) ?? "");
       if (!found?.bytes.equals(bytes)) throw new Error(`the staged ${path} is not what was rendered`);
       keys.push(...readKeys(path, found.bytes.toString()));
     }

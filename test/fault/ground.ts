@@ -4,6 +4,7 @@ import { type Started, start } from "../../agent/apply.ts";
 import { type Disk, realDisk } from "../../agent/disk.ts";
 import { nssSink } from "../../agent/sinks/nss/sink.ts";
 import { sshSink } from "../../agent/sinks/ssh.ts";
+import { sudoSink } from "../../agent/sinks/sudo/sink.ts";
 import { type Copy, prepareSnapshot, type Step } from "../../identity/copy.ts";
 import { nothing, shift } from "../../identity/digest.ts";
 import type { Resource } from "../../identity/resource.ts";
@@ -11,11 +12,14 @@ import type { Resource } from "../../identity/resource.ts";
 /** The gid of `shadow` on Debian. */
 const shadow = 42;
 
+/** Opened on the machine too, which need have no sudo; test/real asks the real one. */
+const visudoElsewhere = async () => undefined;
+
 export function openGround(state: string, disk: Disk = realDisk): Promise<Started> {
   return start({
     disk,
     state,
-    sinks: (_, served) => [nssSink(disk, served), sshSink(disk, served)],
+    sinks: (_, served) => [nssSink(disk, served), sshSink(disk, served), sudoSink(disk, served, visudoElsewhere)],
     gids: new Map([["shadow", shadow]]),
   });
 }

@@ -16,24 +16,24 @@ import { expect, test } from "vitest";
 import { apply } from "../../agent/apply.ts";
 import { origin, type Position, samePosition } from "../../identity/position.ts";
 import { print, type Resource } from "../../identity/resource.ts";
-import { aGroup, aKey, aMember, aUser } from "../../identity/testing.ts";
+import { aGroup, aKey, aMember, aSudo, aUser } from "../../identity/testing.ts";
 import { type Host, openLab } from "../lab/host.ts";
 import { describeHosts } from "../lab/suite.ts";
 import { Started } from "../processes/started.ts";
 import { openGround, stepTo } from "./ground.ts";
 
-/** One leaves, one comes, one is described anew and loses a key, one stays as it is. */
+/** One leaves, one comes, one is described anew and loses a key, one stays as it is; a group may run more. */
 const before: readonly Resource[] = [
   ...[aUser(1, { name: "leaver" }), aMember(1, 1), aKey(1, "leaver")],
   ...[aUser(2, { name: "changed", gecos: "Old" }), aMember(1, 2), aKey(2, "kept"), aKey(2, "dropped")],
   ...[aUser(3, { name: "steady" }), aMember(2, 3), aKey(3, "steady")],
-  ...[aGroup(1), aGroup(2)],
+  ...[aGroup(1), aGroup(2), aSudo(1, ["/usr/bin/id"])],
 ];
 const after: readonly Resource[] = [
   ...[aUser(4, { name: "joiner" }), aMember(1, 4), aKey(4, "joiner")],
   ...[aUser(2, { name: "changed", gecos: "N".repeat(100) }), aMember(1, 2), aKey(2, "kept")],
   ...[aUser(3, { name: "steady" }), aMember(2, 3), aKey(3, "steady")],
-  ...[aGroup(1), aGroup(2)],
+  ...[aGroup(1), aGroup(2), aSudo(1, ["/usr/bin/id"]), aSudo(2, "ALL")],
 ];
 
 /** Every file that the step changes, in the order in which they may: all of one line before any of the next. */
@@ -45,6 +45,7 @@ const safeOrder: readonly (readonly string[])[] = [
   ["nss/passwd.cache.ixuid", "nss/passwd.cache.ixname"],
   ["nss/group.cache"],
   ["nss/group.cache.ixgid", "nss/group.cache.ixname"],
+  ["sudo/rollcall"],
   ["ssh/authorized_keys.d/joiner"],
 ];
 

@@ -5,7 +5,7 @@ import { type Copy, commit, emptyCopy, type Step } from "../../../identity/copy.
 import type { Resource } from "../../../identity/resource.ts";
 import { contents, member, person, stepTo, team } from "../../sample.ts";
 import { SimulatedDisk } from "../../simulated-disk.ts";
-import type { Rendering, Sink } from "../../sink.ts";
+import type { Rendering, Sink, Write } from "../../sink.ts";
 import { type Answer, checkStructure, enumerate, lookUp, type MapName } from "./reader.ts";
 import { nssSink } from "./sink.ts";
 
@@ -33,10 +33,11 @@ class Node {
 
   /** Verifies in a stage, then makes live, as apply.ts does. */
   async publish(rendering: Rendering): Promise<void> {
-    const staged = new Map<string, string>();
-    for (const { path, bytes, mode } of rendering.writes) {
+    const staged = new Map<Write, string>();
+    for (const write of rendering.writes) {
+      const { path, bytes, mode } = write;
       if (bytes) await this.disk.create(`/stage/${path}`, bytes, { mode });
-      if (bytes) staged.set(path, `/stage/${path}`);
+      if (bytes) staged.set(write, `/stage/${path}`);
     }
     await this.sink.verify(rendering, staged);
     for (const { path, bytes, mode } of rendering.writes) this.disk.plant(`${served}/${path}`, bytes, { mode });

@@ -80,13 +80,13 @@ class NssSink implements Sink {
     return this.#planned(writes, isolated, { lines, tables, settle });
   }
 
-  async verify(rendering: Rendering, staged: ReadonlyMap<string, string>): Promise<void> {
+  async verify(rendering: Rendering, staged: ReadonlyMap<Write, string>): Promise<void> {
     const plan = this.#planOf(rendering);
     const bytesOf = async (path: string): Promise<Buffer | undefined> => {
-      const at = staged.get(path);
+      const meant = rendering.writes.find((write) => write.path === path && write.bytes);
+      const at = meant && staged.get(meant);
       const bytes = at === undefined ? undefined : (await this.#disk.read(at))?.bytes;
-      const meant = rendering.writes.find((write) => write.path === path && write.bytes)?.bytes;
-      if (meant && !bytes?.equals(meant)) throw new Error(`the staged ${path} is not what was rendered`);
+      if (meant?.bytes && !bytes?.equals(meant.bytes)) throw new Error(`the staged ${path} is not what was rendered`);
       return bytes;
     };
     for (const map of maps) {

@@ -244,7 +244,7 @@ export const PosixGroupGrantSchema: GenMessage<PosixGroupGrant> = /*@__PURE__*/
   messageDesc(file_rollcall_v1_cluster, 4);
 
 /**
- * Commands as any user, on login and compute nodes.
+ * Commands as any user, on login nodes.
  *
  * @generated from message rollcall.v1.SudoGrant
  */

@@ -253,7 +253,7 @@ export const KeySchema: GenMessage<Key> = /*@__PURE__*/
   messageDesc(file_rollcall_v1_resource, 4);
 
 /**
- * What the members of a group may run as anybody. Sent to login and compute nodes.
+ * What the members of a group may run as anybody. Sent to login nodes.
  *
  * @generated from message rollcall.v1.Sudo
  */

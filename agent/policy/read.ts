@@ -1,0 +1,138 @@
+/**
+ * Reads the policy file. Strict: what it says must be understood whole, or none of it counts; and only who may become root
+ * here anyway can have written it.
+ */
+
+import { constants } from "node:fs";
+import { lstat, open } from "node:fs/promises";
+import { dirname } from "node:path";
+import { parseDocument, visit } from "yaml";
+import { type IdRange, parseRange } from "../../identity/id.ts";
+import { parseName } from "../../identity/name.ts";
+import { quote, refuse } from "../../identity/refusal.ts";
+import { parseShell } from "../../identity/resource.ts";
+import { parseSudoCommands, type SudoCommands } from "../../identity/sudo.ts";
+import { errnoOf } from "../disk.ts";
+import { type Policy, type Shrink, unstated } from "./policy.ts";
+
+const longest = 65_536;
+
+/** The policy at a path; undefined if nothing is there. @throws Error naming the file and what is wrong with it. */
+export async function readPolicy(path: string): Promise<Policy | undefined> {
+  try {
+    const text = await readTrusted(path);
+    return text === undefined ? undefined : parsePolicy(text);
+  } catch (cause) {
+    throw new Error(`policy ${path}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  }
+}
+
+/** @throws Refusal `invalid`, naming the field, the value and the rule. */
+export function parsePolicy(text: string): Policy {
+  const document = parseDocument(text, {
+    version: "1.2",
+    schema: "core",
+    strict: true,
+    uniqueKeys: true,
+    merge: false,
+  });
+  const [problem] = [...document.errors, ...document.warnings];
+  if (problem) refuse("invalid", problem.message.split("\n", 1)[0] ?? "it is not YAML");
+  visit(document, {
+    Alias: () => refuse("invalid", "anchors and aliases are not taken"),
+    Node: (_, node) =>
+      "anchor" in node && node.anchor ? refuse("invalid", "anchors and aliases are not taken") : undefined,
+  });
+  const stated = mapping("the policy", document.toJS() ?? {}, fields);
+  return {
+    uids: optional(stated["uids"], (value) => ranges("uids", value)),
+    gids: optional(stated["gids"], (value) => ranges("gids", value)),
+    reservedUsers: new Set(
+      optional(stated["reserved_users"], (value) => texts("reserved_users", value).map(alphabetic)),
+    ),
+    reservedGroups: new Set(
+      optional(stated["reserved_groups"], (value) => texts("reserved_groups", value).map(alphabetic)),
+    ),
+    shells: optional(stated["shells"], (value) => new Set(texts("shells", value).map(parseShell))),
+    sudo: optional(stated["sudo"], sudo),
+    shrink: optional(stated["shrink"], shrink) ?? unstated.shrink,
+  };
+}
+
+const fields = ["uids", "gids", "reserved_users", "reserved_groups", "shells", "sudo", "shrink"];
+
+async function readTrusted(path: string): Promise<string | undefined> {
+  let file: Awaited<ReturnType<typeof open>>;
+  try {
+    file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (error) {
+    if (errnoOf(error) === "ENOENT") return undefined;
+    if (errnoOf(error) === "ELOOP") throw new Error("it is a symlink", { cause: error });
+    throw error;
+  }
+  await using _ = file;
+  const found = await file.stat();
+  if (!found.isFile()) throw new Error("it is not a regular file");
+  trusted("it", found);
+  trusted("its folder", await lstat(dirname(path)));
+  if (found.size > longest) throw new Error(`it is longer than ${longest} bytes`);
+  return new TextDecoder("utf-8", { fatal: true }).decode(await file.readFile());
+}
+
+function trusted(what: string, { uid, mode }: { uid: number; mode: number }): void {
+  if (uid !== 0 && uid !== process.geteuid?.()) throw new Error(`${what} belongs to uid ${uid}, not to root`);
+  if ((mode & 0o022) !== 0)
+    throw new Error(`${what} may be written by others than root (mode ${(mode & 0o777).toString(8)})`);
+}
+
+function mapping(what: string, value: unknown, known?: readonly string[]): Readonly<Record<string, unknown>> {
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    refuse("invalid", `${what} must be a mapping`);
+  const stranger = known && Object.keys(value).find((key) => !known.includes(key));
+  if (stranger !== undefined) refuse("invalid", `${what} has no field ${quote(stranger)}`);
+  return value as Readonly<Record<string, unknown>>;
+}
+
+/** What is not stated; `null` is stated, and wrong. */
+function optional<T>(value: unknown, parse: (value: unknown) => T): T | undefined {
+  return value === undefined ? undefined : parse(value);
+}
+
+function texts(field: string, value: unknown): string[] {
+  if (!Array.isArray(value)) refuse("invalid", `${field} must be a list`);
+  return value.map((each: unknown) =>
+    typeof each === "string" ? each : refuse("invalid", `${field}: ${quote(each)} must be text`),
+  );
+}
+
+function alphabetic(name: string): string {
+  return /^[a-z_][a-z0-9_-]{0,30}$/.test(name)
+    ? name
+    : refuse("invalid", `${quote(name)} is no name that anybody could have`);
+}
+
+function ranges(field: string, value: unknown): IdRange[] {
+  const list = texts(field, value);
+  if (list.length === 0) refuse("invalid", `${field} must hold a range, such as 200000-524287`);
+  return list.map((text) => {
+    const [, first, last] = /^([0-9]{1,10})-([0-9]{1,10})$/.exec(text) ?? [];
+    if (first === undefined) refuse("invalid", `${field}: ${quote(text)} is not a range FIRST-LAST`);
+    return parseRange(field, { first: Number(first), last: Number(last) });
+  });
+}
+
+function sudo(value: unknown): Map<string, SudoCommands> {
+  const list = Object.entries(mapping("sudo", value));
+  return new Map(list.map(([group, commands]) => [parseName(group), parseSudoCommands(commands)]));
+}
+
+function shrink(value: unknown): Shrink {
+  const { people, share } = mapping("shrink", value, ["people", "share"]);
+  if (typeof people !== "number" || !Number.isInteger(people) || people < 0) {
+    refuse("invalid", `shrink: people ${quote(people)} must be a whole number from 0`);
+  }
+  if (typeof share !== "number" || !(share >= 0 && share <= 1)) {
+    refuse("invalid", `shrink: share ${quote(share)} must be a number from 0 to 1`);
+  }
+  return { people, share };
+}
