@@ -83,7 +83,9 @@ test("a certificate without its key is named, with what to do", async () => {
   await expect(loadCredentials(disk, folders)).rejects.toThrow("the certificate is for another key");
 });
 
-test("killed at any call of enrolling or renewing, the node has its old credentials or its new ones", async () => {
+test("killed at any call of enrolling or renewing, the node has its old credentials or its new ones", {
+  timeout: 60_000,
+}, async () => {
   using ca = authority();
   const enrol = async (disk: Disk): Promise<Credentials> =>
     storeChain(disk, folders, ca.sign(await newRequest(disk, folders)));
