@@ -1,10 +1,12 @@
 import { describe, expect, test } from "vitest";
 import { origin } from "../identity/position.ts";
-import type { Resource } from "../identity/resource.ts";
+import { keyOf, type Resource } from "../identity/resource.ts";
 import { ApplyError, apply, type Ground, repair, start } from "./apply.ts";
+import { Gate } from "./policy/gate.ts";
+import { unstated } from "./policy/policy.ts";
 import { key, member, person, stepTo, sudo, team } from "./sample.ts";
 import { SimulatedDisk } from "./simulated-disk.ts";
-import type { Sink } from "./sink.ts";
+import { type Aftermath, noFiles, type Sink } from "./sink.ts";
 import { enumerate } from "./sinks/nss/reader.ts";
 import { nssSink } from "./sinks/nss/sink.ts";
 import { sshSink } from "./sinks/ssh.ts";
@@ -288,6 +290,103 @@ describe("A6: a call that fails", () => {
       await apply(ground, stepTo(ground.memory.copy, next)).catch(() => undefined);
     }
     await expect(apply(ground, stepTo(ground.memory.copy, old))).rejects.toThrow("repair it first");
+  });
+});
+
+describe("an act", () => {
+  /** Ends what people who leave have running: a file each below /running, so that a kill may come in between. */
+  const reaper = (disk: SimulatedDisk, told: Aftermath[] = []): Sink => ({
+    name: "reaper",
+    render: async () => noFiles,
+    verify: async () => undefined,
+    settled: () => undefined,
+    repair: async () => noFiles,
+    act: async (aftermath) => {
+      told.push(aftermath);
+      for (const { before, after } of aftermath.step?.edits ?? []) {
+        if (before?.kind === "user" && !after) await disk.remove(`/running/${before.name}`);
+        await disk.sync("/running");
+      }
+      return [];
+    },
+  });
+  const openWith = (disk: SimulatedDisk, sink: Sink) =>
+    start({ disk, state: "/state", sinks: (_, served) => [...sinks(disk)(_, served), sink], gids });
+  const running = (disk: SimulatedDisk) => [...disk.files().keys()].filter((path) => path.startsWith("/running/"));
+
+  async function busy(): Promise<SimulatedDisk> {
+    const { disk } = await at(old);
+    for (const name of ["user1", "user2", "user3"]) disk.plant(`/running/${name}`, Buffer.from("x"));
+    return disk;
+  }
+
+  test.each(["kill", "power cut"] as const)(
+    "is over before the step is done, whatever the %s interrupts",
+    async (end) => {
+      let redone = 0;
+      for (let n = 1; ; n++) {
+        const disk = await busy();
+        const { ground } = await openWith(disk, reaper(disk));
+        disk.fault = { kind: "killed", at: disk.calls + n, torn: false };
+        const acked = await apply(ground, stepTo(ground.memory.copy, next)).then(
+          () => true,
+          () => false,
+        );
+        const found = disk.after(end);
+        const told: Aftermath[] = [];
+        const { ground: again, repaired } = await openWith(found, reaper(found, told));
+        const where = `call ${n}: ${disk.log.at(-1)}`;
+        const isNew = again.memory.at.revision === 2n;
+        expect(running(found), where).toEqual(
+          ["user1", ...(isNew ? [] : ["user2"]), "user3"].map((u) => `/running/${u}`),
+        );
+        if (told.at(-1)?.step) redone++;
+        expect(told.at(-1)?.step?.to, where).toEqual(isNew && !acked ? repaired?.at : undefined);
+        if (acked) break;
+      }
+      expect(redone).toBeGreaterThan(10);
+    },
+  );
+
+  test("comes after every file, and sees the step as it was sent, though the policy hid it", async () => {
+    const disk = await busy();
+    const told: Aftermath[] = [];
+    const { ground } = await openWith(disk, reaper(disk, told));
+    disk.log.length = 0;
+    const gate = new Gate({ ...unstated, reservedUsers: new Set(["user2", "user4"]) });
+    await apply({ ...ground, gate }, stepTo(ground.memory.copy, next));
+    expect(told.at(-1)?.step?.edits.map(({ key: name }) => name)).toContain("user/200002");
+    expect([...(told.at(-1)?.shown ?? [])].map(keyOf)).not.toContain("user/200004");
+    const acted = disk.log.indexOf("remove /running/user2");
+    expect(disk.log.findLastIndex((call) => call.startsWith("sync /state/served"))).toBeLessThan(acted);
+    expect(disk.log.lastIndexOf("append /state/private/journal")).toBeGreaterThan(acted);
+  });
+
+  test("that fails leaves the step unfinished by its name, keeps no other from acting, and is done again", async () => {
+    const disk = await busy();
+    const { ground } = await openWith(disk, reaper(disk));
+    let isBroken = true;
+    const broken: Sink = {
+      ...reaper(disk),
+      name: "broken",
+      act: async () => {
+        if (isBroken) throw new Error("3 processes are left");
+        return [{ key: keyOf(person(1)), reason: "has no home" }];
+      },
+    };
+    const both = { ...ground, sinks: [broken, ...ground.sinks] };
+    const step = stepTo(ground.memory.copy, next);
+    const error: unknown = await apply(both, step).catch((reason: unknown) => reason);
+    expect(String(error)).toContain("apply 1.r2: broken: act: 3 processes are left");
+    expect(error).toMatchObject({ sink: "broken", act: "act" });
+    expect(ground.memory.at).toEqual(step.from);
+    expect(ground.memory.unfinished).toEqual(step);
+    expect(running(disk)).not.toContain("/running/user2");
+    await expect(repair(both)).rejects.toThrow("3 processes are left");
+    isBroken = false;
+    const repaired = await repair(both);
+    expect(repaired?.at).toEqual(step.to);
+    expect(repaired?.isolated.get("broken")).toEqual([{ key: "user/200001", reason: "has no home" }]);
   });
 });
 

@@ -1,5 +1,5 @@
 /**
- * Makes a step true on the node, over all sinks: render, stage, verify, begin, swap, done.
+ * Makes a step true on the node, over all sinks: render, stage, verify, begin, swap, act, done.
  *
  * 1. Every file of every sink is staged, synced and verified before the first one is replaced. Until `begin` is on the disk
  *    a failure leaves everything as it was.
@@ -7,6 +7,8 @@
  *    before an index whose data it is. Every mix that a crash leaves is one that sink.ts calls safe.
  * 3. After `begin` the step is finished: by `repair`, which compares every file with the copy. Until then `memory.at` is the
  *    old position, and no other step is taken.
+ * 4. What is no file (sink.ts: acts) follows when every file is live, and before `done`: nothing is acked while somebody who
+ *    left still has a session. One sink's failing act keeps no other's from being done.
  *
  * All calls are awaited one by one, so that the order of system calls is the same in every run.
  */
@@ -14,11 +16,12 @@
 import { basename, dirname, join } from "node:path";
 import type { Step } from "../identity/copy.ts";
 import { origin, type Position, samePosition, showPosition } from "../identity/position.ts";
+import type { Resource } from "../identity/resource.ts";
 import { type Disk, errnoOf } from "./disk.ts";
 import { type Folders, foldersIn, prepareFolders } from "./folders.ts";
 import { type Memory, recall } from "./memory.ts";
 import { Breach, Gate } from "./policy/gate.ts";
-import { type Isolated, phases, type Rendering, type Sink, type Write } from "./sink.ts";
+import { type Aftermath, type Isolated, phases, type Rendering, type Sink, type Write } from "./sink.ts";
 
 /** The agent's local half: what it remembers, and what it writes. */
 export interface Ground {
@@ -43,8 +46,8 @@ export interface Applied {
   readonly warning: ApplyError | undefined;
 }
 
-/** Which of its acts a failure belongs to; `record` is the memory's, `admit` the policy's. */
-export type Act = "admit" | "render" | "stage" | "verify" | "record" | "swap";
+/** What was being done when it failed; `record` is the memory's, `admit` the policy's. */
+export type Act = "admit" | "render" | "stage" | "verify" | "record" | "swap" | "act";
 
 /** A step, or a repair, that failed: who, in which act, at which file, why, and whether trying again may help. */
 export class ApplyError extends Error {
@@ -123,8 +126,10 @@ export async function apply(ground: Ground, step: Step): Promise<Applied> {
   await ground.gate.refresh();
   if (ground.gate.isStale) await repair(ground);
   const work = new Work(ground, what);
+  let shown: readonly Resource[];
   try {
     const seen = await work.admit(() => ground.gate.step(memory.copy, step));
+    shown = seen.step.edits.flatMap(({ after }) => after ?? []);
     for (const sink of sinks) await work.add(sink, () => sink.render(seen.copy, seen.step));
     await work.stage();
     await work.verify();
@@ -133,7 +138,7 @@ export async function apply(ground: Ground, step: Step): Promise<Applied> {
     await work.drop();
     throw error;
   }
-  return finish(ground, work);
+  return finish(ground, work, { step, shown, isWhole: false });
 }
 
 /**
@@ -148,10 +153,12 @@ export async function repair(ground: Ground): Promise<Applied | undefined> {
     return undefined;
   }
   const work = new Work(ground, `repair at ${showPosition(memory.copy.at)}`);
+  let shown: Iterable<Resource>;
   try {
     // An earlier try may have left files in the stage, and somebody else may have taken a folder away.
     await named(work.what, { sink: "agent", act: "stage" }, () => prepareFolders(disk, folders));
     const seen = await work.admit(() => ground.gate.copy(memory.copy));
+    shown = seen.copy.resources.values();
     for (const sink of sinks) await work.add(sink, () => sink.repair(seen.copy));
     await work.stage();
     await work.verify();
@@ -159,13 +166,14 @@ export async function repair(ground: Ground): Promise<Applied | undefined> {
     await work.drop();
     throw error;
   }
-  const applied = await finish(ground, work);
+  const applied = await finish(ground, work, { step: memory.unfinished, shown, isWhole: true });
   ground.gate.settled();
   return applied;
 }
 
-async function finish({ memory }: Ground, work: Work): Promise<Applied> {
+async function finish({ memory }: Ground, work: Work, aftermath: Aftermath): Promise<Applied> {
   await work.swap();
+  await work.act(aftermath);
   const record = { sink: "agent", act: "record" } as const;
   if (memory.unfinished) await named(work.what, record, () => memory.done());
   let warning: ApplyError | undefined;
@@ -193,6 +201,7 @@ class Work {
   readonly changed: string[] = [];
   readonly #ground: Ground;
   readonly #renderings: { readonly sink: Sink; readonly rendering: Rendering; readonly items: Item[] }[] = [];
+  readonly #undone = new Map<string, readonly Isolated[]>();
   #count = 0;
   #denied: readonly Isolated[] = [];
 
@@ -202,7 +211,11 @@ class Work {
   }
 
   isolated(): Map<string, readonly Isolated[]> {
-    const bySink = new Map(this.#renderings.map(({ sink, rendering }) => [sink.name, rendering.isolated]));
+    const bySink = new Map<string, readonly Isolated[]>(
+      this.#renderings.map(({ sink: { name }, rendering }) => {
+        return [name, [...rendering.isolated, ...(this.#undone.get(name) ?? [])]];
+      }),
+    );
     return this.#denied.length === 0 ? bySink : bySink.set("policy", this.#denied);
   }
 
@@ -264,6 +277,23 @@ class Work {
       await this.#sync(unsynced);
     }
     for (const { sink, rendering } of this.#renderings) sink.settled(rendering);
+  }
+
+  /** Lets every sink act. @throws ApplyError: the first one's, once all have. */
+  async act(aftermath: Aftermath): Promise<void> {
+    const failures: ApplyError[] = [];
+    for (const { sink } of this.#renderings) {
+      const { name } = sink;
+      try {
+        const undone = await named(this.what, { sink: name, act: "act" }, async () => sink.act?.(aftermath));
+        this.#undone.set(name, undone ?? []);
+      } catch (error) {
+        if (!(error instanceof ApplyError)) throw error;
+        failures.push(error);
+      }
+    }
+    const [first] = failures;
+    if (first) throw first;
   }
 
   /** Takes back what was staged, as far as it goes: the next start empties the stage. */

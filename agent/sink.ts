@@ -2,10 +2,13 @@
  * A sink is one thing on a node that mirrors the scope: nss, ssh, sudo. It renders what a step changes, verifies it as the real
  * consumer would read it, and hands over the writes in which the step becomes true. It never writes a live file itself:
  * apply.ts stages every sink's files, and swaps them in one order over all sinks.
+ *
+ * What a step needs that is no file of ours (sessions ended, homes made) is a sink's *act*: after the last swap, and before
+ * the step is done and acked.
  */
 
 import type { Copy, Step } from "../identity/copy.ts";
-import type { ResourceKey } from "../identity/resource.ts";
+import type { Resource, ResourceKey } from "../identity/resource.ts";
 
 /**
  * When a write happens within a step; lower first. Revocations leave keys and sudo before names, grants reach names before
@@ -46,6 +49,15 @@ export interface Rendering {
   readonly isolated: readonly Isolated[];
 }
 
+/** What the files of all sinks have come to say, for the acts that follow. */
+export interface Aftermath {
+  /** The step that is being finished, as it was sent, whatever the policy keeps from sinks; undefined after a mere repair. */
+  readonly step: Step | undefined;
+  /** What sinks were shown: `isWhole`, all that the node serves; else what the step put. */
+  readonly shown: Iterable<Resource>;
+  readonly isWhole: boolean;
+}
+
 export interface Sink {
   readonly name: string;
   /**
@@ -65,4 +77,13 @@ export interface Sink {
    * Called at start, after a crash and on the drift timer. A missing or foreign file is rendered anew, whole.
    */
   repair(copy: Copy): Promise<Rendering>;
+  /**
+   * Does what is no file. It may be done again, whole: after a crash before `done`, and after a failure. Resolves with what it
+   * could not do for one resource alone, then and so far. A throw leaves the step unfinished: it is nacked by this sink's name,
+   * and tried again. It must end by itself: nothing else is applied meanwhile.
+   */
+  act?(aftermath: Aftermath): Promise<readonly Isolated[]>;
 }
+
+/** What a sink without files renders. */
+export const noFiles: Rendering = { writes: [], isolated: [] };
