@@ -208,7 +208,7 @@ class Follower {
       case "say-heartbeat":
         return this.#stream?.say({
           case: "heartbeat",
-          value: { $typeName: "rollcall.v1.Heartbeat", position: printPosition(effect.at) },
+          value: { $typeName: "rollcall.v1.Heartbeat", position: printPosition(effect.at), sinks: [] },
         });
       case "apply-delta":
         return this.#work(() => prepare(replica.copy, effect.delta));

@@ -25,7 +25,7 @@ export function person(n: number, fields: { name?: string; gecos?: string; gid?:
   const name = fields.name ?? `user${n}`;
   const uid = 200_000 + n;
   const { gecos = `Person ${n}`, gid = uid } = fields;
-  return user({ uid, gid, name, gecos, home: `/home/${name}`, shell: "/bin/bash" });
+  return user({ uid, gid, name, gecos, home: `/home/${name}`, shell: "/bin/bash", locked: false });
 }
 
 /** The nth team: gid 70000 + n. */

@@ -7,6 +7,7 @@ import {
   AccessRuleSchema,
   AdminLevel,
   GetClusterResponseSchema,
+  JobsOnLeave,
   PutRuleResponseSchema,
   RemoveRuleResponseSchema,
 } from "../proto/gen/rollcall/v1/cluster_pb.ts";
@@ -30,6 +31,9 @@ interface Details {
   readonly isDefault?: boolean;
   readonly adminLevel?: keyof typeof levels;
   readonly limit?: Readonly<Record<string, string>>;
+  readonly jobs?: keyof typeof jobsOnLeave;
+  readonly description?: string;
+  readonly accountLimit?: Readonly<Record<string, string>>;
 }
 
 const levels = {
@@ -37,6 +41,8 @@ const levels = {
   operator: AdminLevel.OPERATOR,
   administrator: AdminLevel.ADMINISTRATOR,
 } as const;
+
+const jobsOnLeave = { cancel: JobsOnLeave.CANCEL, finish: JobsOnLeave.FINISH } as const;
 
 const kinds = ["login", "sudo", "group", "account"] as const;
 
@@ -69,7 +75,18 @@ export function ruleCommand(run: Run): Command {
     .option("--parent <name>", "of account: the account above it, root by default")
     .option("--default", "of account: where jobs go that name none")
     .addOption(new Option("--admin-level <level>", "of account").choices(Object.keys(levels)).default("none"))
-    .option("--limit <name=value>", "of account: such as maxjobs=10; again for more", gatherLimits)
+    .option("--limit <name=value>", "of account: of each member, such as maxjobs=10; again for more", gatherLimits)
+    .option(
+      "--account-limit <name=value>",
+      "of account: of the account itself, such as grptres=gres/gpu=8",
+      gatherLimits,
+    )
+    .option("--description <text>", "of account: what people read of it")
+    .addOption(
+      new Option("--jobs <what>", "of account: what becomes of a member's jobs when they leave")
+        .choices(Object.keys(jobsOnLeave))
+        .default("cancel"),
+    )
     .option("--dry-run", "only say what it would do")
     .option("--urgent", "past the guard: nothing waits")
     .addHelpText("after", "\nExit codes: 0 done, 6 some of it is held: see `rollcall hold list`.")
@@ -115,7 +132,7 @@ function ruleOf(group: string, kind: string, details: Details): AccessRule {
     throw new UsageError("a rule that grants an account needs --account NAME");
   }
   const { commands = ["ALL"], password = false, account = "", parent = "", isDefault = false } = details;
-  const { adminLevel = "none", limit = {} } = details;
+  const { adminLevel = "none", limit = {}, jobs = "cancel", description = "", accountLimit = {} } = details;
   switch (kind) {
     case "login":
       return create(AccessRuleSchema, { group, grant: { case: "login", value: {} } });
@@ -124,7 +141,9 @@ function ruleOf(group: string, kind: string, details: Details): AccessRule {
     case "sudo":
       return create(AccessRuleSchema, { group, grant: { case: "sudo", value: { commands: [...commands], password } } });
     default: {
-      const value = { account, parent, isDefault, adminLevel: levels[adminLevel], limits: { ...limit } };
+      const limits = { limits: { ...limit }, accountLimits: { ...accountLimit } };
+      const of = { account, parent, isDefault, adminLevel: levels[adminLevel], jobs: jobsOnLeave[jobs], description };
+      const value = { ...of, ...limits };
       return create(AccessRuleSchema, { group, grant: { case: "account", value } });
     }
   }
@@ -138,13 +157,16 @@ export function ruleRow({ group, grant }: AccessRule): string[] {
       return [group, "sudo", `${commands.join(", ")}${password ? "; with a password" : ""}`];
     }
     case "account": {
-      const { account, parent, isDefault, adminLevel, limits } = grant.value;
+      const { account, parent, isDefault, adminLevel, limits, jobs, description, accountLimits } = grant.value;
       const level = Object.entries(levels).find(([, number]) => number === adminLevel)?.[0] ?? "none";
       const words = [
         `${account} below ${parent || "root"}`,
         isDefault ? "default" : "",
         level === "none" ? "" : `admin level ${level}`,
         ...Object.entries(limits).map(([name, value]) => `${name}=${value}`),
+        ...Object.entries(accountLimits).map(([name, value]) => `the account ${name}=${value}`),
+        jobs === JobsOnLeave.FINISH ? "jobs finish" : "",
+        description === "" ? "" : `"${description}"`,
       ];
       return [group, "account", words.filter((word) => word !== "").join("; ")];
     }

@@ -98,6 +98,8 @@ describe("Slurm accounts", () => {
   });
 });
 
+const anAccount = { kind: "account", account: "physics", isDefault: false, adminLevel: "none", limits: {} };
+
 describe("grants", () => {
   test.each<unknown>([
     undefined,
@@ -116,7 +118,15 @@ describe("grants", () => {
       adminLevel: "Administrator",
       limits: {},
     },
+    { ...anAccount, jobs: "kill" },
+    { ...anAccount, description: "a'b" },
+    { ...anAccount, description: " a" },
+    { ...anAccount, accountLimits: { maxjobs: "-1" } },
   ])("%j is none", (grant) => {
     expect(() => parseGrant(grant)).toThrow();
+  });
+
+  test("what an account's grant leaves out", () => {
+    expect(parseGrant(anAccount)).toMatchObject({ jobs: "cancel", description: "", accountLimits: {} });
   });
 });

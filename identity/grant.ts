@@ -1,7 +1,15 @@
 /** What membership in a group grants in a cluster. Only operators state grants; an identity provider never does. */
 
 import { quote, refuse } from "./refusal.ts";
-import { type AdminLevel, parseAccountName, parseAdminLevel, parseLimits } from "./slurm.ts";
+import {
+  type AdminLevel,
+  type JobsOnLeave,
+  parseAccountName,
+  parseAdminLevel,
+  parseDescription,
+  parseJobsOnLeave,
+  parseLimits,
+} from "./slurm.ts";
 import { parseSudoCommands, type SudoCommands } from "./sudo.ts";
 
 /** One thing that a group's members get. */
@@ -36,6 +44,12 @@ export interface AccountGrant {
   readonly adminLevel: AdminLevel;
   /** Limits of each member's association, by sacctmgr(1)'s names in lower case: `maxjobs`, `grptres`, ... */
   readonly limits: Readonly<Record<string, string>>;
+  /** What becomes of a member's jobs in the account when they leave it. */
+  readonly jobs: JobsOnLeave;
+  /** For people; empty: nothing is said. */
+  readonly description: string;
+  /** Limits of the account itself. */
+  readonly accountLimits: Readonly<Record<string, string>>;
 }
 
 /** What a group grants in a cluster; the group is known by its display name, and need not exist yet. */
@@ -48,7 +62,7 @@ const fields: Readonly<Record<Grant["kind"], readonly string[]>> = {
   login: ["kind"],
   group: ["kind"],
   sudo: ["kind", "password", "commands"],
-  account: ["kind", "account", "parent", "isDefault", "adminLevel", "limits"],
+  account: ["kind", "account", "parent", "isDefault", "adminLevel", "limits", "jobs", "description", "accountLimits"],
 };
 
 /** @throws Refusal `invalid`, naming the field, the value and the rule. */
@@ -72,6 +86,9 @@ export function parseGrant(value: unknown): Grant {
         isDefault: flag("isDefault", stated),
         adminLevel: parseAdminLevel(stated["adminLevel"]),
         limits: parseLimits(stated["limits"]),
+        jobs: parseJobsOnLeave(stated["jobs"] ?? "cancel"),
+        description: parseDescription(stated["description"] ?? ""),
+        accountLimits: parseLimits(stated["accountLimits"] ?? {}),
       };
   }
 }

@@ -9,7 +9,16 @@
 import { type Gid, parseGid, parseUid, type Uid } from "./id.ts";
 import { type Name, parseName } from "./name.ts";
 import { quote, refuse } from "./refusal.ts";
-import { type AdminLevel, parseAccountName, parseAdminLevel, parseLimitsLine, printLimits } from "./slurm.ts";
+import {
+  type AdminLevel,
+  type JobsOnLeave,
+  parseAccountName,
+  parseAdminLevel,
+  parseDescription,
+  parseJobsOnLeave,
+  parseLimitsLine,
+  printLimits,
+} from "./slurm.ts";
 import { parseSshKey, type SshKey } from "./ssh-key.ts";
 import { parseSudoCommands, type SudoCommands } from "./sudo.ts";
 
@@ -22,6 +31,8 @@ export interface User {
   readonly gecos: string;
   readonly home: string;
   readonly shell: string;
+  /** On the way out: known while jobs may run, but nobody signs in as them. */
+  readonly locked: boolean;
 }
 
 /** A POSIX group. A user's private group (gid = uid, same name) is implied by the user and has no resource. */
@@ -62,6 +73,10 @@ export interface Account {
   readonly name: string;
   /** The account above it; undefined: Slurm's root account. */
   readonly parent: string | undefined;
+  /** For people; may be empty. */
+  readonly description: string;
+  /** Of the account itself, as in {@link Association.limits}. */
+  readonly limits: Readonly<Record<string, string>>;
 }
 
 /** A user's use of a Slurm account. */
@@ -72,6 +87,8 @@ export interface Association {
   readonly isDefault: boolean;
   readonly adminLevel: AdminLevel;
   readonly limits: Readonly<Record<string, string>>;
+  /** What becomes of the user's jobs in the account when the association goes. */
+  readonly jobs: JobsOnLeave;
 }
 
 export type Resource = User | Group | Member | Key | Sudo | Account | Association;
@@ -129,12 +146,15 @@ const forms: ReadonlyMap<string, readonly ((part: string) => string | number)[]>
   ["association", [(part: string) => parseAccountName(part), (part: string) => parseUid(decimal(part))]],
 ]);
 
-/** The canonical line of a resource, without a line break. */
+/**
+ * The canonical line of a resource, without a line break. What revision 3 of the protocol added is printed only where it says
+ * something, so that all else has the line, and the digest, that it always had.
+ */
 export function print(resource: Resource): string {
   switch (resource.kind) {
     case "user": {
-      const { uid, gid, name, gecos, home, shell } = resource;
-      return `user\t${uid}\t${gid}\t${name}\t${gecos}\t${home}\t${shell}`;
+      const { uid, gid, name, gecos, home, shell, locked } = resource;
+      return `user\t${uid}\t${gid}\t${name}\t${gecos}\t${home}\t${shell}${locked ? "\tlocked" : ""}`;
     }
     case "group":
       return `group\t${resource.gid}\t${resource.name}`;
@@ -146,11 +166,16 @@ export function print(resource: Resource): string {
       const { gid, password, commands } = resource;
       return `sudo\t${gid}\t${password ? "password" : "nopassword"}\t${commands === "ALL" ? "ALL" : commands.join(",")}`;
     }
-    case "account":
-      return `account\t${resource.name}\t${resource.parent ?? ""}`;
+    case "account": {
+      const { name, parent = "", description } = resource;
+      const limits = printLimits(resource.limits);
+      const more = description === "" && limits === "" ? "" : `\t${description}\t${limits}`;
+      return `account\t${name}\t${parent}${more}`;
+    }
     case "association": {
-      const { account, uid, isDefault, adminLevel, limits } = resource;
-      return `association\t${account}\t${uid}\t${isDefault ? "default" : ""}\t${adminLevel}\t${printLimits(limits)}`;
+      const { account, uid, isDefault, adminLevel, limits, jobs } = resource;
+      const line = `association\t${account}\t${uid}\t${isDefault ? "default" : ""}\t${adminLevel}\t${printLimits(limits)}`;
+      return jobs === "cancel" ? line : `${line}\t${jobs}`;
     }
   }
 }
@@ -166,22 +191,23 @@ export function parse(line: string): Resource {
   return resource;
 }
 
-const counts: ReadonlyMap<string, number> = new Map<Kind, number>([
-  ["user", 7],
-  ["group", 3],
-  ["member", 3],
-  ["key", 6],
-  ["sudo", 4],
-  ["account", 3],
-  ["association", 6],
+/** How many fields a line has, with its kind. */
+const counts: ReadonlyMap<string, readonly number[]> = new Map<Kind, readonly number[]>([
+  ["user", [7, 8]],
+  ["group", [3]],
+  ["member", [3]],
+  ["key", [6]],
+  ["sudo", [4]],
+  ["account", [3, 5]],
+  ["association", [6, 7]],
 ]);
 
 function read(fields: readonly string[]): Resource {
-  const [kind = "", a = "", b = "", c = "", d = "", e = "", f = ""] = fields;
-  if (fields.length !== counts.get(kind)) refuse("invalid", `${quote(fields.join(" "))} is not a resource`);
+  const [kind = "", a = "", b = "", c = "", d = "", e = "", f = "", g = ""] = fields;
+  if (!counts.get(kind)?.includes(fields.length)) refuse("invalid", `${quote(fields.join(" "))} is not a resource`);
   switch (kind as Kind) {
     case "user":
-      return user({ uid: decimal(a), gid: decimal(b), name: c, gecos: d, home: e, shell: f });
+      return user({ uid: decimal(a), gid: decimal(b), name: c, gecos: d, home: e, shell: f, locked: g === "locked" });
     case "group":
       return { kind: "group", gid: parseGid(decimal(a)), name: parseName(b) };
     case "member":
@@ -205,6 +231,8 @@ function read(fields: readonly string[]): Resource {
         kind: "account",
         name: parseAccountName(a),
         parent: b === "" ? undefined : parseAccountName(b, "parent"),
+        description: parseDescription(c),
+        limits: parseLimitsLine(d),
       };
     case "association":
       return {
@@ -214,6 +242,7 @@ function read(fields: readonly string[]): Resource {
         isDefault: c === "default",
         adminLevel: parseAdminLevel(d),
         limits: parseLimitsLine(e),
+        jobs: parseJobsOnLeave(f === "" ? "cancel" : f),
       };
   }
 }
@@ -237,6 +266,7 @@ export function user(fields: {
   readonly gecos: unknown;
   readonly home: unknown;
   readonly shell: unknown;
+  readonly locked: boolean;
 }): User {
   return {
     kind: "user",
@@ -246,6 +276,7 @@ export function user(fields: {
     gecos: parseGecos(fields.gecos),
     home: parseHome(fields.home),
     shell: parseShell(fields.shell),
+    locked: fields.locked,
   };
 }
 

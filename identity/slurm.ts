@@ -73,6 +73,24 @@ export function parseAdminLevel(value: unknown): AdminLevel {
   return level ?? refuse("invalid", `admin level ${quote(value)} is not one of ${adminLevels.join(", ")}`);
 }
 
+/** What becomes of somebody's jobs in an account that they leave: `finish` lets running ones end, and no new one starts. */
+export type JobsOnLeave = "cancel" | "finish";
+
+/** @throws Refusal `invalid`. */
+export function parseJobsOnLeave(value: unknown): JobsOnLeave {
+  return value === "cancel" || value === "finish"
+    ? value
+    : refuse("invalid", `jobs ${quote(value)} is neither cancel nor finish`);
+}
+
+/** An account's description: what sacctmgr(1) can take as one word. @throws Refusal `invalid`. */
+export function parseDescription(value: unknown): string {
+  if (typeof value !== "string" || !/^[A-Za-z0-9 ._:()/+-]{0,128}$/.test(value) || value.trim() !== value) {
+    refuse("invalid", `description ${quote(value)} must be at most 128 characters of [A-Za-z0-9 ._:()/+-]`);
+  }
+  return value;
+}
+
 function matches(pattern: RegExp) {
   return (value: string): boolean => pattern.test(value);
 }

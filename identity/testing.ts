@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import fc from "fast-check";
 import type { Gid, Uid } from "./id.ts";
 import type { Name } from "./name.ts";
-import { type Association, type Key, keyOf, type Resource, type ResourceKey } from "./resource.ts";
+import { type Association, type Key, keyOf, type Resource, type ResourceKey, type User } from "./resource.ts";
 import { parseSshKey } from "./ssh-key.ts";
 import type { SudoCommands } from "./sudo.ts";
 
@@ -22,11 +22,20 @@ export function ed25519Line(seed: string, comment = ""): string {
   return comment === "" ? `ssh-ed25519 ${blob}` : `ssh-ed25519 ${blob} ${comment}`;
 }
 
-export function aUser(n: number, fields: { gecos?: string; name?: string } = {}): Resource {
+export function aUser(n: number, fields: { gecos?: string; name?: string } = {}): User {
   const uid = (200_000 + n) as Uid;
   const name = (fields.name ?? `user${n}`) as Name;
   const gecos = fields.gecos ?? `User ${n}`;
-  return { kind: "user", uid, gid: Number(uid) as Gid, name, gecos, home: `/home/${name}`, shell: "/bin/bash" };
+  return {
+    kind: "user",
+    uid,
+    gid: Number(uid) as Gid,
+    name,
+    gecos,
+    home: `/home/${name}`,
+    shell: "/bin/bash",
+    locked: false,
+  };
 }
 
 export function aGroup(n: number): Resource {
@@ -45,9 +54,9 @@ export function aSudo(group: number, commands: SudoCommands): Resource {
   return { kind: "sudo", gid: (70_000 + group) as Gid, password: false, commands };
 }
 
-export function anAssociation(account: string, user: number, limits: Association["limits"]): Resource {
+export function anAssociation(account: string, user: number, limits: Association["limits"]): Association {
   const uid = (200_000 + user) as Uid;
-  return { kind: "association", account, uid, isDefault: user % 2 === 0, adminLevel: "none", limits };
+  return { kind: "association", account, uid, isDefault: user % 2 === 0, adminLevel: "none", limits, jobs: "cancel" };
 }
 
 const anyAccount = fc.constantFrom("physics", "optics", "a-b_9");
@@ -55,8 +64,8 @@ const anyAccount = fc.constantFrom("physics", "optics", "a-b_9");
 /** Any resource of a small world of 8 users, 4 groups and 3 accounts, so that random edits meet one another. */
 export const anyResource: fc.Arbitrary<Resource> = fc.oneof(
   fc
-    .record({ n: fc.nat(7), gecos: fc.constantFrom("", "A", "Älan Ünïcode", "x".repeat(100)) })
-    .map(({ n, gecos }) => aUser(n, { gecos })),
+    .record({ n: fc.nat(7), gecos: fc.constantFrom("", "A", "Älan Ünïcode", "x".repeat(100)), locked: fc.boolean() })
+    .map(({ n, gecos, locked }) => ({ ...aUser(n, { gecos }), locked })),
   fc.nat(3).map(aGroup),
   fc.tuple(fc.nat(3), fc.nat(7)).map(([group, user]) => aMember(group, user)),
   fc
@@ -66,15 +75,25 @@ export const anyResource: fc.Arbitrary<Resource> = fc.oneof(
     .tuple(fc.nat(3), fc.constantFrom<SudoCommands[]>("ALL", ["/usr/bin/id"], ["/bin/a -x /b", "/usr/bin/id"]))
     .map(([group, commands]) => aSudo(group, commands)),
   fc
-    .tuple(anyAccount, fc.option(anyAccount, { nil: undefined }))
-    .map(([name, parent]) => ({ kind: "account", name, parent }) as const),
+    .tuple(
+      anyAccount,
+      fc.option(anyAccount, { nil: undefined }),
+      fc.constantFrom("", "A lab (1st)"),
+      fc.constantFrom({}, { fairshare: "7" }),
+    )
+    .map(([name, parent, description, limits]) => ({ kind: "account", name, parent, description, limits }) as const),
   fc
     .tuple(
       anyAccount,
       fc.nat(7),
       fc.constantFrom({}, { fairshare: "1" }, { grptres: "cpu=4,gres/gpu=2", maxjobs: "10" }),
     )
-    .map(([account, user, limits]) => anAssociation(account, user, limits)),
+    .chain(([account, user, limits]) =>
+      fc.constantFrom("cancel" as const, "finish" as const).map((jobs) => ({
+        ...anAssociation(account, user, limits),
+        jobs,
+      })),
+    ),
 );
 
 /** A history: each element is what one revision puts and removes, and removals name only what is held. */

@@ -1,5 +1,5 @@
 /** The revisions of the protocol that both ends of this version speak: proto/README.md, section 7. */
-export const protocols = { oldest: 1, newest: 2 } as const;
+export const protocols = { oldest: 1, newest: 3 } as const;
 
 /**
  * The door between protobuf messages and what they mean. Everything that comes in is parsed here once, strictly; past
@@ -16,7 +16,13 @@ import type { Position } from "../identity/position.ts";
 import { quote, refuse } from "../identity/refusal.ts";
 import { parseExpiry, parseKey, type Resource, user } from "../identity/resource.ts";
 import type { Role } from "../identity/scope.ts";
-import { parseAccountName, parseAdminLevel, parseLimits } from "../identity/slurm.ts";
+import {
+  parseAccountName,
+  parseAdminLevel,
+  parseDescription,
+  parseJobsOnLeave,
+  parseLimits,
+} from "../identity/slurm.ts";
 import { parseSshKey } from "../identity/ssh-key.ts";
 import { parseSudoCommands, type SudoCommands } from "../identity/sudo.ts";
 import * as node from "./gen/rollcall/v1/node_pb.ts";
@@ -50,13 +56,14 @@ export function printResource(resource: Resource): pb.Resource {
       return create(pb.ResourceSchema, { kind: { case: "sudo", value } });
     }
     case "account": {
-      const { name, parent = "" } = resource;
-      const value = create(pb.AccountSchema, { name, parent });
+      const { name, parent = "", description, limits } = resource;
+      const value = create(pb.AccountSchema, { name, parent, description, limits: { ...limits } });
       return create(pb.ResourceSchema, { kind: { case: "account", value } });
     }
     case "association": {
-      const { kind: _, limits, ...fields } = resource;
-      const value = create(pb.AssociationSchema, { ...fields, limits: { ...limits } });
+      const { kind: _, limits, jobs, ...fields } = resource;
+      const said = jobs === "cancel" ? "" : jobs;
+      const value = create(pb.AssociationSchema, { ...fields, limits: { ...limits }, jobs: said });
       return create(pb.ResourceSchema, { kind: { case: "association", value } });
     }
   }
@@ -87,12 +94,17 @@ export function parseResource({ kind }: pb.Resource): Resource {
       return { kind: "sudo", gid: parseGid(gid), password, commands: parseSorted(commands) };
     }
     case "account": {
-      const { name, parent } = kind.value;
-      const above = parent === "" ? undefined : parseAccountName(parent, "parent");
-      return { kind: "account", name: parseAccountName(name), parent: above };
+      const { name, parent, description, limits } = kind.value;
+      return {
+        kind: "account",
+        name: parseAccountName(name),
+        parent: parent === "" ? undefined : parseAccountName(parent, "parent"),
+        description: parseDescription(description),
+        limits: parseLimits(limits),
+      };
     }
     case "association": {
-      const { account, uid, isDefault, adminLevel, limits } = kind.value;
+      const { account, uid, isDefault, adminLevel, limits, jobs } = kind.value;
       return {
         kind: "association",
         account: parseAccountName(account),
@@ -100,6 +112,7 @@ export function parseResource({ kind }: pb.Resource): Resource {
         isDefault,
         adminLevel: parseAdminLevel(adminLevel),
         limits: parseLimits(limits),
+        jobs: parseJobsOnLeave(jobs === "" ? "cancel" : jobs),
       };
     }
     case undefined:

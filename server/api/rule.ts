@@ -2,7 +2,7 @@
 
 import { parseGrant, type Rule } from "../../identity/grant.ts";
 import { refuse } from "../../identity/refusal.ts";
-import { type AccessRule, AccessRuleSchema, AdminLevel } from "../../proto/gen/rollcall/v1/cluster_pb.ts";
+import { type AccessRule, AccessRuleSchema, AdminLevel, JobsOnLeave } from "../../proto/gen/rollcall/v1/cluster_pb.ts";
 import { message } from "./field.ts";
 
 const levels = {
@@ -25,8 +25,17 @@ export function printRule({ group, grant }: Rule): AccessRule {
       });
     }
     case "account": {
-      const { account, parent = "", isDefault, limits } = grant;
-      const value = { account, parent, isDefault, adminLevel: levels[grant.adminLevel], limits: { ...limits } };
+      const { account, parent = "", isDefault, description } = grant;
+      const value = {
+        account,
+        parent,
+        isDefault,
+        adminLevel: levels[grant.adminLevel],
+        limits: { ...grant.limits },
+        jobs: grant.jobs === "finish" ? JobsOnLeave.FINISH : JobsOnLeave.CANCEL,
+        description,
+        accountLimits: { ...grant.accountLimits },
+      };
       return message(AccessRuleSchema, { group, grant: { case: "account", value } });
     }
   }
@@ -47,13 +56,12 @@ export function parseRule(rule: AccessRule | undefined): Rule {
       return { group, grant: parseGrant({ kind: "sudo", password, commands: isAll ? "ALL" : commands }) };
     }
     case "account": {
-      const { account, parent, isDefault, adminLevel, limits } = grant.value;
-      const level = Object.entries(levels).find(([, number]) => number === adminLevel)?.[0] ?? "none";
-      const above = parent === "" ? undefined : parent;
-      return {
-        group,
-        grant: parseGrant({ kind: "account", account, parent: above, isDefault, adminLevel: level, limits }),
-      };
+      const { account, isDefault, limits, description, accountLimits } = grant.value;
+      const adminLevel = Object.entries(levels).find(([, number]) => number === grant.value.adminLevel)?.[0] ?? "none";
+      const parent = grant.value.parent === "" ? undefined : grant.value.parent;
+      const jobs = grant.value.jobs === JobsOnLeave.FINISH ? "finish" : "cancel";
+      const of = { account, parent, isDefault, adminLevel, limits, jobs, description, accountLimits };
+      return { group, grant: parseGrant({ kind: "account", ...of }) };
     }
     case undefined:
       return refuse("invalid", "rule.grant: none is set; it must be login, posix_group, sudo or account");

@@ -1,7 +1,7 @@
 /** Who of an estate is who, and what stands against it: one number has one subject, and no rule of an operator is lost. */
 
 import { describe, expect, test } from "vitest";
-import type { Rule } from "../../identity/grant.ts";
+import { parseGrant, type Rule } from "../../identity/grant.ts";
 import { ed25519Line } from "../../identity/testing.ts";
 import type { Account, Team } from "./estate.ts";
 import { parseMapping } from "./mapping.ts";
@@ -131,14 +131,7 @@ describe("a Slurm dump", () => {
   ]);
   const rule = (name: string, account: string, parent?: string): Rule => ({
     group: name,
-    grant: {
-      kind: "account",
-      account,
-      parent,
-      isDefault: true,
-      adminLevel: "operator",
-      limits: { maxJobs: 5 },
-    } as never,
+    grant: parseGrant({ kind: "account", account, parent, isDefault: true, adminLevel: "operator", limits: {} }),
   });
   const tree = dump("Parent - 'root'", "Account - 'physics'", "Parent - 'physics'", "Account - 'optics'");
 

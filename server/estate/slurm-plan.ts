@@ -73,6 +73,9 @@ export function planSlurm(
         isDefault,
         adminLevel: "none",
         limits: {},
+        jobs: "cancel",
+        description: "",
+        accountLimits: {},
       };
       checkAccount([...present, ...rules], { group, grant });
       rules.push({ group, grant });

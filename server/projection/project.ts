@@ -38,6 +38,7 @@ export function projectUser(
       gecos: sanitiseGecos(user.fullName),
       home: user.home ?? homeFrom(access.home, { name, uid, org, cluster }),
       shell: user.shell ?? access.shell,
+      locked: false,
     },
     ...granting.map(({ gid }) => ({ kind: "member", gid, uid }) as const),
     ...keys.map(({ type, base64, comment, sha256, expiresAt }) => {
@@ -65,7 +66,7 @@ const levels = ["none", "operator", "administrator"] as const;
 
 /**
  * One association for each account. Several groups may grant one: the highest admin level counts, and of a limit that they state
- * differently, that of the last group by name. One account is the default.
+ * differently, that of the last group by name. Jobs may finish if any of them says so. One account is the default.
  */
 function associations(uid: Uid, grants: readonly AccountGrant[]): Association[] {
   const accounts = [...new Set(grants.map(({ account }) => account))].sort();
@@ -80,6 +81,7 @@ function associations(uid: Uid, grants: readonly AccountGrant[]): Association[] 
       isDefault: account === (main ?? accounts[0]),
       adminLevel: levels[highest] ?? "none",
       limits: Object.assign({}, ...granted.map(({ limits }) => limits)) as Association["limits"],
+      jobs: granted.some(({ jobs }) => jobs === "finish") ? "finish" : "cancel",
     };
   });
 }

@@ -3,7 +3,7 @@
 import type { Kysely, Selectable } from "kysely";
 import type { Digest } from "../../identity/digest.ts";
 import { fold } from "../../identity/fold.ts";
-import type { Grant, Rule } from "../../identity/grant.ts";
+import { type Grant, parseGrant, type Rule } from "../../identity/grant.ts";
 import type { Epoch, Position } from "../../identity/position.ts";
 import type { Role } from "../../identity/scope.ts";
 import { compiledOnce, filled } from "./compiled.ts";
@@ -185,7 +185,7 @@ export class Clusters {
       .orderBy("kind")
       .orderBy("target")
       .execute();
-    return rows.map(({ group_name, details }) => ({ group: group_name, grant: JSON.parse(details) as Grant }));
+    return rows.map(({ group_name, details }) => ({ group: group_name, grant: parseGrant(JSON.parse(details)) }));
   }
 
   /** Adds a rule, or replaces the one that grants the same group the same. */

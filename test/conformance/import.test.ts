@@ -2,7 +2,7 @@
 
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { Rule } from "../../identity/grant.ts";
+import { parseGrant } from "../../identity/grant.ts";
 import { ed25519Line } from "../../identity/testing.ts";
 import { listAudit } from "../../server/directory/audit.ts";
 import { listHolds } from "../../server/directory/holds.ts";
@@ -233,15 +233,15 @@ test("an operator's rules outlast an import, and what it adds is in the audit, w
   const [ada = ""] = await directory.people("ada");
   await directory.group("Physics", [ada]);
   await directory.group("Optics", [ada]);
-  const limits = { maxJobs: 5 };
-  const grant = {
+  const limits = { maxjobs: "5" };
+  const grant = parseGrant({
     kind: "account",
     account: "physics",
     isDefault: true,
     adminLevel: "operator",
     limits,
-  };
-  await putRule(ctx, admin, "default", { group: "physics", grant } as Rule, { dryRun: false, urgent: false });
+  });
+  await putRule(ctx, admin, "default", { group: "physics", grant }, { dryRun: false, urgent: false });
   const files = [
     file("sacctmgr-dump", ["Parent - 'root'", "Account - 'physics'", "Parent - 'physics'", "Account - 'optics'"]),
     ldif("bob", 5002, 5002, `sshPublicKey: ${ed25519Line("bob")}`),

@@ -197,7 +197,7 @@ describe("certificates", () => {
 test.each([
   ["the older one alone", 1, 1, 1],
   ["both", 1, 2, 2],
-  ["newer ones too", 2, 9, 2],
+  ["newer ones too", 2, 9, 3],
 ])("an agent that speaks %s is spoken to in the newest that both know", async (_, protocolMin, protocolMax, spoken) => {
   const identity = await enrol(`speaks-${protocolMin}-${protocolMax}`);
   using link = await uplink(identity);
@@ -217,7 +217,7 @@ describe("what an agent may say", () => {
   test.each<[string, SyncRequest["say"][], RegExp]>([
     [
       "anything before Hello",
-      [{ case: "heartbeat", value: { $typeName: "rollcall.v1.Heartbeat", position } }],
+      [{ case: "heartbeat", value: { $typeName: "rollcall.v1.Heartbeat", position, sinks: [] } }],
       /must be Hello/,
     ],
     ["Hello twice", [hello, hello], /comes once/],

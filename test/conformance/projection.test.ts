@@ -37,7 +37,8 @@ const grants: readonly Grant[] = [
 ];
 
 function account(name: string, parent: string | undefined, isDefault: boolean): Grant {
-  return { kind: "account", account: name, parent, isDefault, adminLevel: "none", limits: {} };
+  const plain = { adminLevel: "none", limits: {}, jobs: "cancel", description: "", accountLimits: {} } as const;
+  return { kind: "account", account: name, parent, isDefault, ...plain };
 }
 
 const userNames = ["ada", "bob", "cy", "dee"];

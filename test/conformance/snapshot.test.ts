@@ -67,7 +67,15 @@ test("at any of the last revisions, however much is written meanwhile", async ()
 function person(number: number, generation: number): Resource {
   const name = `p${number}`;
   const uid = 200_000 + number;
-  return user({ uid, gid: uid, name, gecos: `g${generation}`, home: `/home/${name}`, shell: "/bin/bash" });
+  return user({
+    uid,
+    gid: uid,
+    name,
+    gecos: `g${generation}`,
+    home: `/home/${name}`,
+    shell: "/bin/bash",
+    locked: false,
+  });
 }
 
 function text(resources: Iterable<Resource>): string {

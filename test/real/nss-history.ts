@@ -13,7 +13,7 @@ interface Chapter {
 }
 
 function person(uid: number, name: string, gecos = ""): User {
-  return user({ uid, gid: uid, name, gecos, home: `/home/${name}`, shell: "/bin/bash" });
+  return user({ uid, gid: uid, name, gecos, home: `/home/${name}`, shell: "/bin/bash", locked: false });
 }
 
 function group(gid: number, name: string): Resource {

@@ -97,7 +97,7 @@ const name = "[a-z_][a-z0-9_-]{0,30}";
 const id = "[1-9][0-9]{3,9}";
 const strict: Record<MapName, RegExp> = {
   passwd: new RegExp(`^${name}:x:${id}:${id}:[^:\\x00-\\x1f\\x7f]{0,128}:/[!-9;-~]{1,199}:/[!-9;-~]{1,63}$`),
-  shadow: new RegExp(`^${name}:\\*:[0-9]{5}:0:99999:7:::$`),
+  shadow: new RegExp(`^${name}:\\*:[0-9]{5}:0:99999:7::1?:$`),
   group: new RegExp(`^${name}:x:${id}:(${name}(,${name})*)?$`),
 };
 

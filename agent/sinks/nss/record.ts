@@ -21,9 +21,12 @@ export function passwdLine({ name, uid, gid, gecos, home, shell }: User): string
   return `${name}:x:${uid}:${gid}:${gecos}:${home}:${shell}`;
 }
 
-/** Every user has one: `x` in passwd without it is refused by PAM. `*` matches no password. */
-export function shadowLine({ name }: User): string {
-  return `${name}:*:${lastChange}:0:99999:7:::`;
+/**
+ * Every user has one: `x` in passwd without it is refused by PAM. `*` matches no password. Who is locked has an account that expired on
+ * the second day of 1970: PAM lets nobody in, with whatever key.
+ */
+export function shadowLine({ name, locked }: Pick<User, "name" | "locked">): string {
+  return `${name}:*:${lastChange}:0:99999:7::${locked ? 1 : ""}:`;
 }
 
 /** @param members sorted. */
@@ -51,7 +54,7 @@ export function idIn(line: string): string {
 const head = "[a-z_][a-z0-9_-]{0,30}:x:[1-9][0-9]{3,9}:";
 const grammar = {
   passwd: new RegExp(`^${head}[1-9][0-9]{3,9}:[^:]*:/[^:]+:/[^:]+$`),
-  shadow: /^[a-z_][a-z0-9_-]{0,30}:\*:[0-9]+:0:99999:7:::$/,
+  shadow: /^[a-z_][a-z0-9_-]{0,30}:\*:[0-9]+:0:99999:7::1?:$/,
   group: new RegExp(`^${head}[a-z0-9_,-]*$`),
 } as const;
 

@@ -17,7 +17,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file rollcall/v1/node.proto.
  */
 export const file_rollcall_v1_node: GenFile = /*@__PURE__*/
-  fileDesc("ChZyb2xsY2FsbC92MS9ub2RlLnByb3RvEgtyb2xsY2FsbC52MSJoCg1FbnJvbGxSZXF1ZXN0EhIKCmpvaW5fdG9rZW4YASABKAkSGwoTY2VydGlmaWNhdGVfcmVxdWVzdBgCIAEoDBIMCgRub2RlGAMgASgJEhgKEGt1YmVybmV0ZXNfdG9rZW4YBCABKAkiKwoORW5yb2xsUmVzcG9uc2USGQoRY2VydGlmaWNhdGVfY2hhaW4YASABKAkiKwoMUmVuZXdSZXF1ZXN0EhsKE2NlcnRpZmljYXRlX3JlcXVlc3QYASABKAwiKgoNUmVuZXdSZXNwb25zZRIZChFjZXJ0aWZpY2F0ZV9jaGFpbhgBIAEoCSKqAQoLU3luY1JlcXVlc3QSIwoFaGVsbG8YASABKAsyEi5yb2xsY2FsbC52MS5IZWxsb0gAEh8KA2FjaxgCIAEoCzIQLnJvbGxjYWxsLnYxLkFja0gAEiEKBG5hY2sYAyABKAsyES5yb2xsY2FsbC52MS5OYWNrSAASKwoJaGVhcnRiZWF0GAQgASgLMhYucm9sbGNhbGwudjEuSGVhcnRiZWF0SABCBQoDc2F5IqkCCgxTeW5jUmVzcG9uc2USJwoHd2VsY29tZRgBIAEoCzIULnJvbGxjYWxsLnYxLldlbGNvbWVIABIjCgVkZWx0YRgCIAEoCzISLnJvbGxjYWxsLnYxLkRlbHRhSAASNAoOc25hcHNob3RfYmVnaW4YAyABKAsyGi5yb2xsY2FsbC52MS5TbmFwc2hvdEJlZ2luSAASNAoOc25hcHNob3RfY2h1bmsYBCABKAsyGi5yb2xsY2FsbC52MS5TbmFwc2hvdENodW5rSAASMAoMc25hcHNob3RfZW5kGAUgASgLMhgucm9sbGNhbGwudjEuU25hcHNob3RFbmRIABImCgdnb19hd2F5GAYgASgLMhMucm9sbGNhbGwudjEuR29Bd2F5SABCBQoDc2F5Iq0BCgVIZWxsbxIUCgxwcm90b2NvbF9taW4YASABKA0SFAoMcHJvdG9jb2xfbWF4GAIgASgNEhAKCHNvZnR3YXJlGAMgASgJEhMKC2luc3RhbmNlX2lkGAQgASgJEicKCHBvc2l0aW9uGAUgASgLMhUucm9sbGNhbGwudjEuUG9zaXRpb24SEwoLaGlnaGVzdF91aWQYBiABKA0SEwoLaGlnaGVzdF9naWQYByABKA0iQwoKU2lua1Jlc3VsdBIMCgRzaW5rGAEgASgJEicKCGlzb2xhdGVkGAIgAygLMhUucm9sbGNhbGwudjEuSXNvbGF0ZWQiJwoISXNvbGF0ZWQSCwoDa2V5GAEgASgJEg4KBnJlYXNvbhgCIAEoCSKFAQoDQWNrEicKCHBvc2l0aW9uGAEgASgLMhUucm9sbGNhbGwudjEuUG9zaXRpb24SLQoKYXBwbHlfdGltZRgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhImCgVzaW5rcxgDIAMoCzIXLnJvbGxjYWxsLnYxLlNpbmtSZXN1bHQikwEKBE5hY2sSIQoCYXQYASABKAsyFS5yb2xsY2FsbC52MS5Qb3NpdGlvbhIYChByZWZ1c2VkX3JldmlzaW9uGAIgASgEEgwKBHNpbmsYAyABKAkSDgoGcmVhc29uGAQgASgJEhAKCHJldHJ5aW5nGAUgASgIEhAKCGRpdmVyZ2VkGAYgASgIEgwKBGJ1c3kYByABKAgiNAoJSGVhcnRiZWF0EicKCHBvc2l0aW9uGAEgASgLMhUucm9sbGNhbGwudjEuUG9zaXRpb24i7gEKB1dlbGNvbWUSJwoEbW9kZRgBIAEoDjIZLnJvbGxjYWxsLnYxLldlbGNvbWUuTW9kZRIQCghwcm90b2NvbBgCIAEoDRIMCgRub2RlGAMgASgJEjUKEmhlYXJ0YmVhdF9pbnRlcnZhbBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJjCgRNb2RlEhQKEE1PREVfVU5TUEVDSUZJRUQQABITCg9NT0RFX1VQX1RPX0RBVEUQARIOCgpNT0RFX0RFTFRBEAISEQoNTU9ERV9TTkFQU0hPVBADEg0KCU1PREVfV0FJVBAEIqABCgVEZWx0YRIjCgRmcm9tGAEgASgLMhUucm9sbGNhbGwudjEuUG9zaXRpb24SIQoCdG8YAiABKAsyFS5yb2xsY2FsbC52MS5Qb3NpdGlvbhIjCgRwdXRzGAMgAygLMhUucm9sbGNhbGwudjEuUmVzb3VyY2USKgoIcmVtb3ZhbHMYBCADKAsyGC5yb2xsY2FsbC52MS5SZXNvdXJjZUtleSJFCg1TbmFwc2hvdEJlZ2luEiEKAnRvGAEgASgLMhUucm9sbGNhbGwudjEuUG9zaXRpb24SEQoJcmVzb3VyY2VzGAIgASgEIjkKDVNuYXBzaG90Q2h1bmsSKAoJcmVzb3VyY2VzGAEgAygLMhUucm9sbGNhbGwudjEuUmVzb3VyY2UiMAoLU25hcHNob3RFbmQSIQoCdG8YASABKAsyFS5yb2xsY2FsbC52MS5Qb3NpdGlvbiJJCgZHb0F3YXkSLwoMcmV0cnlfd2l0aGluGAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBnJlYXNvbhgCIAEoCSKYBQoETm9kZRIMCgRuYW1lGAEgASgJEg8KB2NsdXN0ZXIYAiABKAkSHwoEcm9sZRgDIAEoDjIRLnJvbGxjYWxsLnYxLlJvbGUSJgoFc3RhdGUYBCABKA4yFy5yb2xsY2FsbC52MS5Ob2RlLlN0YXRlEiQKBWFja2VkGAUgASgLMhUucm9sbGNhbGwudjEuUG9zaXRpb24SLAoIYWNrZWRfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEisKB3NlZW5fYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiYKA2FnZRgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIlCgdyZWZ1c2VkGAkgASgLMhQucm9sbGNhbGwudjEuUmVmdXNlZBIQCghzb2Z0d2FyZRgKIAEoCRI3ChNjZXJ0aWZpY2F0ZV9leHBpcmVzGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCghkZWdyYWRlZBgMIAMoCzIXLnJvbGxjYWxsLnYxLlNpbmtSZXN1bHQSKgoHbGF0ZW5jeRgNIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIUCgxkZWxpdmVyZWRfYnkYDiABKAkinwEKBVN0YXRlEhUKEVNUQVRFX1VOU1BFQ0lGSUVEEAASEQoNU1RBVEVfQ1VSUkVOVBABEhIKDlNUQVRFX1VQREFUSU5HEAISEQoNU1RBVEVfUkVGVVNFRBADEg8KC1NUQVRFX1NUQUxFEAQSEQoNU1RBVEVfUEVORElORxAFEg8KC1NUQVRFX0FIRUFEEAYSEAoMU1RBVEVfQkFOTkVEEAcicwoHUmVmdXNlZBIQCghyZXZpc2lvbhgBIAEoBBIMCgRzaW5rGAIgASgJEg4KBnJlYXNvbhgDIAEoCRImCgJhdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcmV0cnlpbmcYBSABKAgiSgoQTGlzdE5vZGVzUmVxdWVzdBIPCgdjbHVzdGVyGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIk4KEUxpc3ROb2Rlc1Jlc3BvbnNlEiAKBW5vZGVzGAEgAygLMhEucm9sbGNhbGwudjEuTm9kZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiLwoOR2V0Tm9kZVJlcXVlc3QSDwoHY2x1c3RlchgBIAEoCRIMCgRub2RlGAIgASgJIjIKD0dldE5vZGVSZXNwb25zZRIfCgRub2RlGAEgASgLMhEucm9sbGNhbGwudjEuTm9kZSIyChFSZXN5bmNOb2RlUmVxdWVzdBIPCgdjbHVzdGVyGAEgASgJEgwKBG5vZGUYAiABKAkiNQoSUmVzeW5jTm9kZVJlc3BvbnNlEh8KBG5vZGUYASABKAsyES5yb2xsY2FsbC52MS5Ob2RlIi8KDkJhbk5vZGVSZXF1ZXN0Eg8KB2NsdXN0ZXIYASABKAkSDAoEbm9kZRgCIAEoCSIyCg9CYW5Ob2RlUmVzcG9uc2USHwoEbm9kZRgBIAEoCzIRLnJvbGxjYWxsLnYxLk5vZGUqUwoEUm9sZRIUChBST0xFX1VOU1BFQ0lGSUVEEAASDgoKUk9MRV9MT0dJThABEhAKDFJPTEVfQ09NUFVURRACEhMKD1JPTEVfQ09OVFJPTExFUhADMvgDCgtOb2RlU2VydmljZRJBCgZFbnJvbGwSGi5yb2xsY2FsbC52MS5FbnJvbGxSZXF1ZXN0Ghsucm9sbGNhbGwudjEuRW5yb2xsUmVzcG9uc2USPgoFUmVuZXcSGS5yb2xsY2FsbC52MS5SZW5ld1JlcXVlc3QaGi5yb2xsY2FsbC52MS5SZW5ld1Jlc3BvbnNlEj8KBFN5bmMSGC5yb2xsY2FsbC52MS5TeW5jUmVxdWVzdBoZLnJvbGxjYWxsLnYxLlN5bmNSZXNwb25zZSgBMAESSgoJTGlzdE5vZGVzEh0ucm9sbGNhbGwudjEuTGlzdE5vZGVzUmVxdWVzdBoeLnJvbGxjYWxsLnYxLkxpc3ROb2Rlc1Jlc3BvbnNlEkQKB0dldE5vZGUSGy5yb2xsY2FsbC52MS5HZXROb2RlUmVxdWVzdBocLnJvbGxjYWxsLnYxLkdldE5vZGVSZXNwb25zZRJNCgpSZXN5bmNOb2RlEh4ucm9sbGNhbGwudjEuUmVzeW5jTm9kZVJlcXVlc3QaHy5yb2xsY2FsbC52MS5SZXN5bmNOb2RlUmVzcG9uc2USRAoHQmFuTm9kZRIbLnJvbGxjYWxsLnYxLkJhbk5vZGVSZXF1ZXN0Ghwucm9sbGNhbGwudjEuQmFuTm9kZVJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_rollcall_v1_resource]);
+  fileDesc("ChZyb2xsY2FsbC92MS9ub2RlLnByb3RvEgtyb2xsY2FsbC52MSJoCg1FbnJvbGxSZXF1ZXN0EhIKCmpvaW5fdG9rZW4YASABKAkSGwoTY2VydGlmaWNhdGVfcmVxdWVzdBgCIAEoDBIMCgRub2RlGAMgASgJEhgKEGt1YmVybmV0ZXNfdG9rZW4YBCABKAkiKwoORW5yb2xsUmVzcG9uc2USGQoRY2VydGlmaWNhdGVfY2hhaW4YASABKAkiKwoMUmVuZXdSZXF1ZXN0EhsKE2NlcnRpZmljYXRlX3JlcXVlc3QYASABKAwiKgoNUmVuZXdSZXNwb25zZRIZChFjZXJ0aWZpY2F0ZV9jaGFpbhgBIAEoCSKqAQoLU3luY1JlcXVlc3QSIwoFaGVsbG8YASABKAsyEi5yb2xsY2FsbC52MS5IZWxsb0gAEh8KA2FjaxgCIAEoCzIQLnJvbGxjYWxsLnYxLkFja0gAEiEKBG5hY2sYAyABKAsyES5yb2xsY2FsbC52MS5OYWNrSAASKwoJaGVhcnRiZWF0GAQgASgLMhYucm9sbGNhbGwudjEuSGVhcnRiZWF0SABCBQoDc2F5IqkCCgxTeW5jUmVzcG9uc2USJwoHd2VsY29tZRgBIAEoCzIULnJvbGxjYWxsLnYxLldlbGNvbWVIABIjCgVkZWx0YRgCIAEoCzISLnJvbGxjYWxsLnYxLkRlbHRhSAASNAoOc25hcHNob3RfYmVnaW4YAyABKAsyGi5yb2xsY2FsbC52MS5TbmFwc2hvdEJlZ2luSAASNAoOc25hcHNob3RfY2h1bmsYBCABKAsyGi5yb2xsY2FsbC52MS5TbmFwc2hvdENodW5rSAASMAoMc25hcHNob3RfZW5kGAUgASgLMhgucm9sbGNhbGwudjEuU25hcHNob3RFbmRIABImCgdnb19hd2F5GAYgASgLMhMucm9sbGNhbGwudjEuR29Bd2F5SABCBQoDc2F5Iq0BCgVIZWxsbxIUCgxwcm90b2NvbF9taW4YASABKA0SFAoMcHJvdG9jb2xfbWF4GAIgASgNEhAKCHNvZnR3YXJlGAMgASgJEhMKC2luc3RhbmNlX2lkGAQgASgJEicKCHBvc2l0aW9uGAUgASgLMhUucm9sbGNhbGwudjEuUG9zaXRpb24SEwoLaGlnaGVzdF91aWQYBiABKA0SEwoLaGlnaGVzdF9naWQYByABKA0iQwoKU2lua1Jlc3VsdBIMCgRzaW5rGAEgASgJEicKCGlzb2xhdGVkGAIgAygLMhUucm9sbGNhbGwudjEuSXNvbGF0ZWQiJwoISXNvbGF0ZWQSCwoDa2V5GAEgASgJEg4KBnJlYXNvbhgCIAEoCSKFAQoDQWNrEicKCHBvc2l0aW9uGAEgASgLMhUucm9sbGNhbGwudjEuUG9zaXRpb24SLQoKYXBwbHlfdGltZRgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhImCgVzaW5rcxgDIAMoCzIXLnJvbGxjYWxsLnYxLlNpbmtSZXN1bHQikwEKBE5hY2sSIQoCYXQYASABKAsyFS5yb2xsY2FsbC52MS5Qb3NpdGlvbhIYChByZWZ1c2VkX3JldmlzaW9uGAIgASgEEgwKBHNpbmsYAyABKAkSDgoGcmVhc29uGAQgASgJEhAKCHJldHJ5aW5nGAUgASgIEhAKCGRpdmVyZ2VkGAYgASgIEgwKBGJ1c3kYByABKAgiXAoJSGVhcnRiZWF0EicKCHBvc2l0aW9uGAEgASgLMhUucm9sbGNhbGwudjEuUG9zaXRpb24SJgoFc2lua3MYAiADKAsyFy5yb2xsY2FsbC52MS5TaW5rSGVhbHRoIjwKClNpbmtIZWFsdGgSDAoEc2luaxgBIAEoCRIQCghyZXZpc2lvbhgCIAEoBBIOCgZyZWFzb24YAyABKAki7gEKB1dlbGNvbWUSJwoEbW9kZRgBIAEoDjIZLnJvbGxjYWxsLnYxLldlbGNvbWUuTW9kZRIQCghwcm90b2NvbBgCIAEoDRIMCgRub2RlGAMgASgJEjUKEmhlYXJ0YmVhdF9pbnRlcnZhbBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJjCgRNb2RlEhQKEE1PREVfVU5TUEVDSUZJRUQQABITCg9NT0RFX1VQX1RPX0RBVEUQARIOCgpNT0RFX0RFTFRBEAISEQoNTU9ERV9TTkFQU0hPVBADEg0KCU1PREVfV0FJVBAEIqABCgVEZWx0YRIjCgRmcm9tGAEgASgLMhUucm9sbGNhbGwudjEuUG9zaXRpb24SIQoCdG8YAiABKAsyFS5yb2xsY2FsbC52MS5Qb3NpdGlvbhIjCgRwdXRzGAMgAygLMhUucm9sbGNhbGwudjEuUmVzb3VyY2USKgoIcmVtb3ZhbHMYBCADKAsyGC5yb2xsY2FsbC52MS5SZXNvdXJjZUtleSJFCg1TbmFwc2hvdEJlZ2luEiEKAnRvGAEgASgLMhUucm9sbGNhbGwudjEuUG9zaXRpb24SEQoJcmVzb3VyY2VzGAIgASgEIjkKDVNuYXBzaG90Q2h1bmsSKAoJcmVzb3VyY2VzGAEgAygLMhUucm9sbGNhbGwudjEuUmVzb3VyY2UiMAoLU25hcHNob3RFbmQSIQoCdG8YASABKAsyFS5yb2xsY2FsbC52MS5Qb3NpdGlvbiJJCgZHb0F3YXkSLwoMcmV0cnlfd2l0aGluGAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg4KBnJlYXNvbhgCIAEoCSLABQoETm9kZRIMCgRuYW1lGAEgASgJEg8KB2NsdXN0ZXIYAiABKAkSHwoEcm9sZRgDIAEoDjIRLnJvbGxjYWxsLnYxLlJvbGUSJgoFc3RhdGUYBCABKA4yFy5yb2xsY2FsbC52MS5Ob2RlLlN0YXRlEiQKBWFja2VkGAUgASgLMhUucm9sbGNhbGwudjEuUG9zaXRpb24SLAoIYWNrZWRfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEisKB3NlZW5fYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiYKA2FnZRgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIlCgdyZWZ1c2VkGAkgASgLMhQucm9sbGNhbGwudjEuUmVmdXNlZBIQCghzb2Z0d2FyZRgKIAEoCRI3ChNjZXJ0aWZpY2F0ZV9leHBpcmVzGAsgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCghkZWdyYWRlZBgMIAMoCzIXLnJvbGxjYWxsLnYxLlNpbmtSZXN1bHQSKgoHbGF0ZW5jeRgNIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIUCgxkZWxpdmVyZWRfYnkYDiABKAkSJgoFc2lua3MYDyADKAsyFy5yb2xsY2FsbC52MS5TaW5rSGVhbHRoIp8BCgVTdGF0ZRIVChFTVEFURV9VTlNQRUNJRklFRBAAEhEKDVNUQVRFX0NVUlJFTlQQARISCg5TVEFURV9VUERBVElORxACEhEKDVNUQVRFX1JFRlVTRUQQAxIPCgtTVEFURV9TVEFMRRAEEhEKDVNUQVRFX1BFTkRJTkcQBRIPCgtTVEFURV9BSEVBRBAGEhAKDFNUQVRFX0JBTk5FRBAHInMKB1JlZnVzZWQSEAoIcmV2aXNpb24YASABKAQSDAoEc2luaxgCIAEoCRIOCgZyZWFzb24YAyABKAkSJgoCYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhAKCHJldHJ5aW5nGAUgASgIIkoKEExpc3ROb2Rlc1JlcXVlc3QSDwoHY2x1c3RlchgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJOChFMaXN0Tm9kZXNSZXNwb25zZRIgCgVub2RlcxgBIAMoCzIRLnJvbGxjYWxsLnYxLk5vZGUSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIi8KDkdldE5vZGVSZXF1ZXN0Eg8KB2NsdXN0ZXIYASABKAkSDAoEbm9kZRgCIAEoCSIyCg9HZXROb2RlUmVzcG9uc2USHwoEbm9kZRgBIAEoCzIRLnJvbGxjYWxsLnYxLk5vZGUiMgoRUmVzeW5jTm9kZVJlcXVlc3QSDwoHY2x1c3RlchgBIAEoCRIMCgRub2RlGAIgASgJIjUKElJlc3luY05vZGVSZXNwb25zZRIfCgRub2RlGAEgASgLMhEucm9sbGNhbGwudjEuTm9kZSIvCg5CYW5Ob2RlUmVxdWVzdBIPCgdjbHVzdGVyGAEgASgJEgwKBG5vZGUYAiABKAkiMgoPQmFuTm9kZVJlc3BvbnNlEh8KBG5vZGUYASABKAsyES5yb2xsY2FsbC52MS5Ob2RlKlMKBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg4KClJPTEVfTE9HSU4QARIQCgxST0xFX0NPTVBVVEUQAhITCg9ST0xFX0NPTlRST0xMRVIQAzL4AwoLTm9kZVNlcnZpY2USQQoGRW5yb2xsEhoucm9sbGNhbGwudjEuRW5yb2xsUmVxdWVzdBobLnJvbGxjYWxsLnYxLkVucm9sbFJlc3BvbnNlEj4KBVJlbmV3Ehkucm9sbGNhbGwudjEuUmVuZXdSZXF1ZXN0Ghoucm9sbGNhbGwudjEuUmVuZXdSZXNwb25zZRI/CgRTeW5jEhgucm9sbGNhbGwudjEuU3luY1JlcXVlc3QaGS5yb2xsY2FsbC52MS5TeW5jUmVzcG9uc2UoATABEkoKCUxpc3ROb2RlcxIdLnJvbGxjYWxsLnYxLkxpc3ROb2Rlc1JlcXVlc3QaHi5yb2xsY2FsbC52MS5MaXN0Tm9kZXNSZXNwb25zZRJECgdHZXROb2RlEhsucm9sbGNhbGwudjEuR2V0Tm9kZVJlcXVlc3QaHC5yb2xsY2FsbC52MS5HZXROb2RlUmVzcG9uc2USTQoKUmVzeW5jTm9kZRIeLnJvbGxjYWxsLnYxLlJlc3luY05vZGVSZXF1ZXN0Gh8ucm9sbGNhbGwudjEuUmVzeW5jTm9kZVJlc3BvbnNlEkQKB0Jhbk5vZGUSGy5yb2xsY2FsbC52MS5CYW5Ob2RlUmVxdWVzdBocLnJvbGxjYWxsLnYxLkJhbk5vZGVSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_rollcall_v1_resource]);
 
 /**
  * A request to join.
@@ -254,7 +254,7 @@ export const SyncResponseSchema: GenMessage<SyncResponse> = /*@__PURE__*/
  */
 export type Hello = Message<"rollcall.v1.Hello"> & {
   /**
-   * Lowest protocol revision that the agent speaks; this file is 2.
+   * Lowest protocol revision that the agent speaks; this file is 3.
    *
    * @generated from field: uint32 protocol_min = 1;
    */
@@ -477,6 +477,14 @@ export type Heartbeat = Message<"rollcall.v1.Heartbeat"> & {
    * @generated from field: rollcall.v1.Position position = 1;
    */
   position?: Position | undefined;
+
+  /**
+   * Since revision 3. Sinks that follow the position by themselves, such as slurm: how far each has got. Said at each heartbeat, and at once when it
+   * changes.
+   *
+   * @generated from field: repeated rollcall.v1.SinkHealth sinks = 2;
+   */
+  sinks: SinkHealth[];
 };
 
 /**
@@ -485,6 +493,41 @@ export type Heartbeat = Message<"rollcall.v1.Heartbeat"> & {
  */
 export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
   messageDesc(file_rollcall_v1_node, 11);
+
+/**
+ * How far a sink has got that follows what the agent holds, and does not keep it waiting.
+ *
+ * @generated from message rollcall.v1.SinkHealth
+ */
+export type SinkHealth = Message<"rollcall.v1.SinkHealth"> & {
+  /**
+   * The sink: slurm.
+   *
+   * @generated from field: string sink = 1;
+   */
+  sink: string;
+
+  /**
+   * The newest revision of which it made everything true; 0: none yet.
+   *
+   * @generated from field: uint64 revision = 2;
+   */
+  revision: bigint;
+
+  /**
+   * Why it is behind, for the operator, one line; empty: nothing is wrong.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message rollcall.v1.SinkHealth.
+ * Use `create(SinkHealthSchema)` to create a new message.
+ */
+export const SinkHealthSchema: GenMessage<SinkHealth> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_node, 12);
 
 /**
  * How the stream will go on.
@@ -526,7 +569,7 @@ export type Welcome = Message<"rollcall.v1.Welcome"> & {
  * Use `create(WelcomeSchema)` to create a new message.
  */
 export const WelcomeSchema: GenMessage<Welcome> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 12);
+  messageDesc(file_rollcall_v1_node, 13);
 
 /**
  * Why the server sends what it sends next.
@@ -581,7 +624,7 @@ export type Welcome_Mode = (typeof Welcome_Mode)[keyof typeof Welcome_Mode] | Un
  * Describes the enum rollcall.v1.Welcome.Mode.
  */
 export const Welcome_ModeSchema: GenEnum<Welcome_Mode> = /*@__PURE__*/
-  enumDesc(file_rollcall_v1_node, 12, 0);
+  enumDesc(file_rollcall_v1_node, 13, 0);
 
 /**
  * From one position to another.
@@ -623,7 +666,7 @@ export type Delta = Message<"rollcall.v1.Delta"> & {
  * Use `create(DeltaSchema)` to create a new message.
  */
 export const DeltaSchema: GenMessage<Delta> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 13);
+  messageDesc(file_rollcall_v1_node, 14);
 
 /**
  * A snapshot begins.
@@ -651,7 +694,7 @@ export type SnapshotBegin = Message<"rollcall.v1.SnapshotBegin"> & {
  * Use `create(SnapshotBeginSchema)` to create a new message.
  */
 export const SnapshotBeginSchema: GenMessage<SnapshotBegin> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 14);
+  messageDesc(file_rollcall_v1_node, 15);
 
 /**
  * A part of a snapshot.
@@ -672,7 +715,7 @@ export type SnapshotChunk = Message<"rollcall.v1.SnapshotChunk"> & {
  * Use `create(SnapshotChunkSchema)` to create a new message.
  */
 export const SnapshotChunkSchema: GenMessage<SnapshotChunk> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 15);
+  messageDesc(file_rollcall_v1_node, 16);
 
 /**
  * The snapshot is whole.
@@ -693,7 +736,7 @@ export type SnapshotEnd = Message<"rollcall.v1.SnapshotEnd"> & {
  * Use `create(SnapshotEndSchema)` to create a new message.
  */
 export const SnapshotEndSchema: GenMessage<SnapshotEnd> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 16);
+  messageDesc(file_rollcall_v1_node, 17);
 
 /**
  * The server is about to end this stream.
@@ -721,7 +764,7 @@ export type GoAway = Message<"rollcall.v1.GoAway"> & {
  * Use `create(GoAwaySchema)` to create a new message.
  */
 export const GoAwaySchema: GenMessage<GoAway> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 17);
+  messageDesc(file_rollcall_v1_node, 18);
 
 /**
  * How a node stands.
@@ -826,6 +869,13 @@ export type Node = Message<"rollcall.v1.Node"> & {
    * @generated from field: string delivered_by = 14;
    */
   deliveredBy: string;
+
+  /**
+   * Sinks that follow by themselves, as the node said last.
+   *
+   * @generated from field: repeated rollcall.v1.SinkHealth sinks = 15;
+   */
+  sinks: SinkHealth[];
 };
 
 /**
@@ -833,7 +883,7 @@ export type Node = Message<"rollcall.v1.Node"> & {
  * Use `create(NodeSchema)` to create a new message.
  */
 export const NodeSchema: GenMessage<Node> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 18);
+  messageDesc(file_rollcall_v1_node, 19);
 
 /**
  * Why a node is as it is.
@@ -909,7 +959,7 @@ export type Node_State = (typeof Node_State)[keyof typeof Node_State] | UnknownE
  * Describes the enum rollcall.v1.Node.State.
  */
 export const Node_StateSchema: GenEnum<Node_State> = /*@__PURE__*/
-  enumDesc(file_rollcall_v1_node, 18, 0);
+  enumDesc(file_rollcall_v1_node, 19, 0);
 
 /**
  * A refusal by a node.
@@ -958,7 +1008,7 @@ export type Refused = Message<"rollcall.v1.Refused"> & {
  * Use `create(RefusedSchema)` to create a new message.
  */
 export const RefusedSchema: GenMessage<Refused> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 19);
+  messageDesc(file_rollcall_v1_node, 20);
 
 /**
  * Which nodes.
@@ -993,7 +1043,7 @@ export type ListNodesRequest = Message<"rollcall.v1.ListNodesRequest"> & {
  * Use `create(ListNodesRequestSchema)` to create a new message.
  */
 export const ListNodesRequestSchema: GenMessage<ListNodesRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 20);
+  messageDesc(file_rollcall_v1_node, 21);
 
 /**
  * Some nodes.
@@ -1021,7 +1071,7 @@ export type ListNodesResponse = Message<"rollcall.v1.ListNodesResponse"> & {
  * Use `create(ListNodesResponseSchema)` to create a new message.
  */
 export const ListNodesResponseSchema: GenMessage<ListNodesResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 21);
+  messageDesc(file_rollcall_v1_node, 22);
 
 /**
  * Which node.
@@ -1049,7 +1099,7 @@ export type GetNodeRequest = Message<"rollcall.v1.GetNodeRequest"> & {
  * Use `create(GetNodeRequestSchema)` to create a new message.
  */
 export const GetNodeRequestSchema: GenMessage<GetNodeRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 22);
+  messageDesc(file_rollcall_v1_node, 23);
 
 /**
  * One node.
@@ -1070,7 +1120,7 @@ export type GetNodeResponse = Message<"rollcall.v1.GetNodeResponse"> & {
  * Use `create(GetNodeResponseSchema)` to create a new message.
  */
 export const GetNodeResponseSchema: GenMessage<GetNodeResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 23);
+  messageDesc(file_rollcall_v1_node, 24);
 
 /**
  * Which node.
@@ -1098,7 +1148,7 @@ export type ResyncNodeRequest = Message<"rollcall.v1.ResyncNodeRequest"> & {
  * Use `create(ResyncNodeRequestSchema)` to create a new message.
  */
 export const ResyncNodeRequestSchema: GenMessage<ResyncNodeRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 24);
+  messageDesc(file_rollcall_v1_node, 25);
 
 /**
  * A snapshot is on its way if the node is connected, and follows at its next connection if not.
@@ -1119,7 +1169,7 @@ export type ResyncNodeResponse = Message<"rollcall.v1.ResyncNodeResponse"> & {
  * Use `create(ResyncNodeResponseSchema)` to create a new message.
  */
 export const ResyncNodeResponseSchema: GenMessage<ResyncNodeResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 25);
+  messageDesc(file_rollcall_v1_node, 26);
 
 /**
  * Which node.
@@ -1147,7 +1197,7 @@ export type BanNodeRequest = Message<"rollcall.v1.BanNodeRequest"> & {
  * Use `create(BanNodeRequestSchema)` to create a new message.
  */
 export const BanNodeRequestSchema: GenMessage<BanNodeRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 26);
+  messageDesc(file_rollcall_v1_node, 27);
 
 /**
  * The node is banned.
@@ -1168,7 +1218,7 @@ export type BanNodeResponse = Message<"rollcall.v1.BanNodeResponse"> & {
  * Use `create(BanNodeResponseSchema)` to create a new message.
  */
 export const BanNodeResponseSchema: GenMessage<BanNodeResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 27);
+  messageDesc(file_rollcall_v1_node, 28);
 
 /**
  * What a node is for. It decides what the node is sent.

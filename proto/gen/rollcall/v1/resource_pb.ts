@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file rollcall/v1/resource.proto.
  */
 export const file_rollcall_v1_resource: GenFile = /*@__PURE__*/
-  fileDesc("Chpyb2xsY2FsbC92MS9yZXNvdXJjZS5wcm90bxILcm9sbGNhbGwudjEinwIKCFJlc291cmNlEiEKBHVzZXIYASABKAsyES5yb2xsY2FsbC52MS5Vc2VySAASIwoFZ3JvdXAYAiABKAsyEi5yb2xsY2FsbC52MS5Hcm91cEgAEiUKBm1lbWJlchgDIAEoCzITLnJvbGxjYWxsLnYxLk1lbWJlckgAEh8KA2tleRgEIAEoCzIQLnJvbGxjYWxsLnYxLktleUgAEiEKBHN1ZG8YBSABKAsyES5yb2xsY2FsbC52MS5TdWRvSAASJwoHYWNjb3VudBgGIAEoCzIULnJvbGxjYWxsLnYxLkFjY291bnRIABIvCgthc3NvY2lhdGlvbhgHIAEoCzIYLnJvbGxjYWxsLnYxLkFzc29jaWF0aW9uSABCBgoEa2luZCJaCgRVc2VyEgsKA3VpZBgBIAEoDRILCgNnaWQYAiABKA0SDAoEbmFtZRgDIAEoCRINCgVnZWNvcxgEIAEoCRIMCgRob21lGAUgASgJEg0KBXNoZWxsGAYgASgJIiIKBUdyb3VwEgsKA2dpZBgBIAEoDRIMCgRuYW1lGAIgASgJIiIKBk1lbWJlchILCgNnaWQYASABKA0SCwoDdWlkGAIgASgNIlAKA0tleRILCgN1aWQYASABKA0SDAoEdHlwZRgCIAEoCRIMCgRibG9iGAMgASgMEg8KB2NvbW1lbnQYBCABKAkSDwoHZXhwaXJlcxgFIAEoBCI3CgRTdWRvEgsKA2dpZBgBIAEoDRIQCghwYXNzd29yZBgCIAEoCBIQCghjb21tYW5kcxgDIAMoCSInCgdBY2NvdW50EgwKBG5hbWUYASABKAkSDgoGcGFyZW50GAIgASgJIrkBCgtBc3NvY2lhdGlvbhIPCgdhY2NvdW50GAEgASgJEgsKA3VpZBgCIAEoDRISCgppc19kZWZhdWx0GAMgASgIEhMKC2FkbWluX2xldmVsGAQgASgJEjQKBmxpbWl0cxgFIAMoCzIkLnJvbGxjYWxsLnYxLkFzc29jaWF0aW9uLkxpbWl0c0VudHJ5Gi0KC0xpbWl0c0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiGgoLUmVzb3VyY2VLZXkSCwoDa2V5GAEgASgJIiAKBUVwb2NoEgsKA3NlcRgBIAEoBBIKCgJpZBgCIAEoCSJPCghQb3NpdGlvbhIhCgVlcG9jaBgBIAEoCzISLnJvbGxjYWxsLnYxLkVwb2NoEhAKCHJldmlzaW9uGAIgASgEEg4KBmRpZ2VzdBgDIAEoCWIGcHJvdG8z");
+  fileDesc("Chpyb2xsY2FsbC92MS9yZXNvdXJjZS5wcm90bxILcm9sbGNhbGwudjEinwIKCFJlc291cmNlEiEKBHVzZXIYASABKAsyES5yb2xsY2FsbC52MS5Vc2VySAASIwoFZ3JvdXAYAiABKAsyEi5yb2xsY2FsbC52MS5Hcm91cEgAEiUKBm1lbWJlchgDIAEoCzITLnJvbGxjYWxsLnYxLk1lbWJlckgAEh8KA2tleRgEIAEoCzIQLnJvbGxjYWxsLnYxLktleUgAEiEKBHN1ZG8YBSABKAsyES5yb2xsY2FsbC52MS5TdWRvSAASJwoHYWNjb3VudBgGIAEoCzIULnJvbGxjYWxsLnYxLkFjY291bnRIABIvCgthc3NvY2lhdGlvbhgHIAEoCzIYLnJvbGxjYWxsLnYxLkFzc29jaWF0aW9uSABCBgoEa2luZCJqCgRVc2VyEgsKA3VpZBgBIAEoDRILCgNnaWQYAiABKA0SDAoEbmFtZRgDIAEoCRINCgVnZWNvcxgEIAEoCRIMCgRob21lGAUgASgJEg0KBXNoZWxsGAYgASgJEg4KBmxvY2tlZBgHIAEoCCIiCgVHcm91cBILCgNnaWQYASABKA0SDAoEbmFtZRgCIAEoCSIiCgZNZW1iZXISCwoDZ2lkGAEgASgNEgsKA3VpZBgCIAEoDSJQCgNLZXkSCwoDdWlkGAEgASgNEgwKBHR5cGUYAiABKAkSDAoEYmxvYhgDIAEoDBIPCgdjb21tZW50GAQgASgJEg8KB2V4cGlyZXMYBSABKAQiNwoEU3VkbxILCgNnaWQYASABKA0SEAoIcGFzc3dvcmQYAiABKAgSEAoIY29tbWFuZHMYAyADKAkinQEKB0FjY291bnQSDAoEbmFtZRgBIAEoCRIOCgZwYXJlbnQYAiABKAkSEwoLZGVzY3JpcHRpb24YAyABKAkSMAoGbGltaXRzGAQgAygLMiAucm9sbGNhbGwudjEuQWNjb3VudC5MaW1pdHNFbnRyeRotCgtMaW1pdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIscBCgtBc3NvY2lhdGlvbhIPCgdhY2NvdW50GAEgASgJEgsKA3VpZBgCIAEoDRISCgppc19kZWZhdWx0GAMgASgIEhMKC2FkbWluX2xldmVsGAQgASgJEjQKBmxpbWl0cxgFIAMoCzIkLnJvbGxjYWxsLnYxLkFzc29jaWF0aW9uLkxpbWl0c0VudHJ5EgwKBGpvYnMYBiABKAkaLQoLTGltaXRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIaCgtSZXNvdXJjZUtleRILCgNrZXkYASABKAkiIAoFRXBvY2gSCwoDc2VxGAEgASgEEgoKAmlkGAIgASgJIk8KCFBvc2l0aW9uEiEKBWVwb2NoGAEgASgLMhIucm9sbGNhbGwudjEuRXBvY2gSEAoIcmV2aXNpb24YAiABKAQSDgoGZGlnZXN0GAMgASgJYgZwcm90bzM");
 
 /**
  * One versioned thing that a node must know. Set by the server.
@@ -138,6 +138,14 @@ export type User = Message<"rollcall.v1.User"> & {
    * @generated from field: string shell = 6;
    */
   shell: string;
+
+  /**
+   * Since revision 3. On the way out: known still, because jobs of theirs may run, but nobody signs in as them any more. The account is
+   * expired, and no key and no rule of sudo of theirs is there.
+   *
+   * @generated from field: bool locked = 7;
+   */
+  locked: boolean;
 };
 
 /**
@@ -306,6 +314,20 @@ export type Account = Message<"rollcall.v1.Account"> & {
    * @generated from field: string parent = 2;
    */
   parent: string;
+
+  /**
+   * Since revision 3. What people read of it: printable, at most 128 characters, without quotes, commas and equal signs; may be empty.
+   *
+   * @generated from field: string description = 3;
+   */
+  description: string;
+
+  /**
+   * Since revision 3. Limits of the account itself, by sacctmgr(1)'s names in lower case.
+   *
+   * @generated from field: map<string, string> limits = 4;
+   */
+  limits: { [key: string]: string };
 };
 
 /**
@@ -355,6 +377,14 @@ export type Association = Message<"rollcall.v1.Association"> & {
    * @generated from field: map<string, string> limits = 5;
    */
   limits: { [key: string]: string };
+
+  /**
+   * Since revision 3. What becomes of the user's jobs in this account when the association goes: "finish" lets them end by themselves, and
+   * "cancel", or nothing said, cancels them.
+   *
+   * @generated from field: string jobs = 6;
+   */
+  jobs: string;
 };
 
 /**
