@@ -68,6 +68,9 @@ async function place(path: string, target: string): Promise<void> {
     await using opened = await open(folder);
     await opened.sync();
   } catch (cause) {
-    throw new Error(`place the link ${path}`, { cause });
+    const advice = ["EROFS", "EACCES", "EPERM"].includes(errnoOf(cause) ?? "")
+      ? ": `rollcall-agent links` is to do it"
+      : "";
+    throw new Error(`place the link ${path}${advice}`, { cause });
   }
 }

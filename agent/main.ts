@@ -11,10 +11,11 @@ import { start } from "./apply.ts";
 import { attempts } from "./attempts.ts";
 import type { Clock } from "./clock.ts";
 import { realDisk } from "./disk.ts";
+import { foldersIn } from "./folders.ts";
 import { follow } from "./follow.ts";
 import { placeLinks } from "./links.ts";
 import { join } from "./membership.ts";
-import { type Options, readOptions, usage } from "./options.ts";
+import { type LinkOptions, type Options, readLinkOptions, readOptions, usage } from "./options.ts";
 import { Gate } from "./policy/gate.ts";
 import { readPolicy } from "./policy/read.ts";
 import { Replica } from "./replica.ts";
@@ -73,6 +74,11 @@ async function main(options: Options): Promise<void> {
   log.info("stopped");
 }
 
+/** Places the links, and says which. */
+async function linksOnly({ state, etc }: LinkOptions): Promise<void> {
+  for (const link of await placeLinks(etc, foldersIn(state).served)) process.stdout.write(`placed ${link}\n`);
+}
+
 /** Nothing is said to the control plane before the files are what the memory says: a Hello is a claim. */
 async function repairUntilWhole(replica: Replica, log: pino.Logger, signal: AbortSignal): Promise<void> {
   for await (const _ of attempts(clock, signal)) {
@@ -94,8 +100,10 @@ async function groupIds(etc: string): Promise<Map<string, number>> {
 }
 
 try {
-  const options = readOptions(process.argv.slice(2));
-  if (options === "help") process.stdout.write(usage);
+  const [command, ...rest] = process.argv.slice(2);
+  const options = command === "links" ? undefined : readOptions(process.argv.slice(2));
+  if (options === undefined) await linksOnly(readLinkOptions(rest));
+  else if (options === "help") process.stdout.write(usage);
   else await main(options);
 } catch (err) {
   if (err instanceof Refusal) {

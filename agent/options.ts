@@ -23,6 +23,7 @@ export interface Options {
 
 export const usage = `usage: rollcall-agent --server HOST:PORT --ca FILE [--join-token-file FILE |
          --kubernetes-token-file FILE] [--state DIR] [--etc DIR] [--node NAME]
+       rollcall-agent links [--state DIR] [--etc DIR]
 
   --server HOST:PORT      node port of the control plane
   --ca FILE               its certificate authority, PEM (ca.pem of the control plane)
@@ -32,6 +33,8 @@ export const usage = `usage: rollcall-agent --server HOST:PORT --ca FILE [--join
   --state DIR             the agent's own folder (default /var/lib/rollcall)
   --etc DIR               where the links that readers use are placed (default /etc)
   --node NAME             the node's name in its cluster (default: this host's name)
+
+  links                   places the links, and ends: for who may write to /etc, so that the agent need not
 `;
 
 const flags = {
@@ -45,9 +48,20 @@ const flags = {
   help: { type: "boolean", short: "h" },
 } as const;
 
+/** What `rollcall-agent links` needs to know. */
+export type LinkOptions = Pick<Options, "state" | "etc">;
+
+/** Reads what is behind `links` on the command line. @throws Refusal `invalid`, with the flag and the rule. */
+export function readLinkOptions(argv: readonly string[]): LinkOptions {
+  const { state, etc, help, ...others } = parse(argv);
+  const [strange] = [...Object.keys(others), ...(help ? ["help"] : [])];
+  if (strange !== undefined) refuse("invalid", `links takes --state and --etc, not --${strange}`);
+  return { state, etc };
+}
+
 /** Reads the command line; "help" if that is what was asked. @throws Refusal `invalid`, with the flag and the rule. */
 export function readOptions(argv: readonly string[]): Options | "help" {
-  const { values } = parse(argv);
+  const values = parse(argv);
   if (values.help) return "help";
   const server = values.server ?? refuse("invalid", "--server HOST:PORT is needed");
   if (!/^(\[[0-9a-fA-F:.]+\]|[^:[\]]+):[0-9]{1,5}$/.test(server)) {
@@ -64,7 +78,7 @@ export function readOptions(argv: readonly string[]): Options | "help" {
 
 function parse(argv: readonly string[]) {
   try {
-    return parseArgs({ args: [...argv], options: flags, allowPositionals: false });
+    return parseArgs({ args: [...argv], options: flags, allowPositionals: false }).values;
   } catch (cause) {
     return refuse("invalid", cause instanceof Error ? cause.message : String(cause));
   }

@@ -17,6 +17,7 @@ export type Obstacle = "not-root" | "no-overlay" | "no-packages";
 /** What every node has: the consumers that Rollcall speaks to, and the tools that the tests take them apart with. */
 export const nodePackages: readonly string[] = [
   "e2fsprogs",
+  "faketime",
   "iproute2",
   "libnss-cache",
   "libpam-modules",
@@ -26,6 +27,7 @@ export const nodePackages: readonly string[] = [
   "procps",
   "strace",
   "sudo",
+  "systemd",
 ];
 
 const script = fileURLToPath(new URL("layer.sh", import.meta.url));
