@@ -1,0 +1,310 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { Resource } from "./resource.ts";
+import { SimulatedSlurm } from "./simulated-slurm.ts";
+import { argumentsOf } from "./slurm-call.ts";
+import { type Owned, settled, wantedOf } from "./slurm-state.ts";
+import { type Plan, planWork } from "./slurm-work.ts";
+import { anAssociation, aUser } from "./testing.ts";
+
+const nobody: Owned = { users: new Set(), associations: new Map() };
+
+const account = (
+  name: string,
+  fields: { parent?: string; description?: string; limits?: Record<string, string> } = {},
+) =>
+  ({
+    kind: "account",
+    name,
+    parent: fields.parent,
+    description: fields.description ?? "",
+    limits: fields.limits ?? {},
+  }) as const;
+
+const use = (name: string, user: number, fields: Partial<ReturnType<typeof anAssociation>> = {}) => ({
+  ...anAssociation(name, user, {}),
+  isDefault: false,
+  ...fields,
+});
+
+/** Does what is planned until nothing is left to do. */
+class Site {
+  readonly slurm = new SimulatedSlurm();
+  owned = nobody;
+  adopts = false;
+  unknown = new Set<string>();
+
+  plan(resources: readonly Resource[]): Plan {
+    const isKnown = (user: string) => !this.unknown.has(user);
+    const { slurm, owned, adopts } = this;
+    return planWork({ state: slurm.state(), owned, wanted: wantedOf(resources), isKnown, adopts });
+  }
+
+  settle(...resources: readonly Resource[]): Plan {
+    for (let round = 0; round < 8; round++) {
+      const plan = this.plan(resources);
+      this.owned = plan.owned;
+      if (plan.calls.length === 0) return plan;
+      for (const call of plan.calls) this.slurm.run(call);
+    }
+    throw new Error(`it never ends:\n${this.slurm.calls.join("\n")}`);
+  }
+
+  said(): string[] {
+    return this.slurm.calls.splice(0);
+  }
+}
+
+describe("the calls that make Slurm what a copy wants", () => {
+  test("accounts from the top, users by list, the default account first", () => {
+    const site = new Site();
+    site.settle(
+      account("optics", { parent: "physics" }),
+      account("physics", { description: "Physics (all)", limits: { fairshare: "7" } }),
+      aUser(1),
+      aUser(2),
+      use("optics", 1, { limits: { maxjobs: "3" } }),
+      use("physics", 1, { isDefault: true }),
+      use("physics", 2, { isDefault: true, adminLevel: "operator" }),
+    );
+    expect(site.said()).toEqual([
+      "sacctmgr -i add account name=physics cluster=hpc organization=rollcall parent=root description=Physics (all) fairshare=7",
+      "sacctmgr -i add account name=optics cluster=hpc organization=rollcall parent=physics",
+      "sacctmgr -i add user name=user1,user2 cluster=hpc account=physics",
+      "sacctmgr -i add user name=user1 cluster=hpc account=optics maxjobs=3",
+      "sacctmgr -i modify user where name=user2 set adminlevel=operator",
+    ]);
+  });
+
+  test("what a rule no longer states is unset, and what somebody else changed is put back", () => {
+    const site = new Site();
+    const people = [account("physics"), aUser(1)];
+    site.settle(...people, use("physics", 1, { limits: { maxjobs: "3", grptres: "cpu=4,mem=8G" } }));
+    site.said();
+    site.settle(...people, use("physics", 1, { limits: { grptres: "cpu=4" } }));
+    expect(site.said()).toEqual([
+      "sacctmgr -i modify user where name=user1 cluster=hpc account=physics set maxjobs=-1 grptres=cpu=4,mem=-1",
+    ]);
+    site.slurm.associations.delete("physics/user1");
+    const user = site.slurm.users.get("user1");
+    if (user) user.adminLevel = "administrator";
+    site.settle(...people, use("physics", 1));
+    expect(site.said()).toEqual([
+      "sacctmgr -i add user name=user1 cluster=hpc account=physics",
+      "sacctmgr -i modify user where name=user1 set adminlevel=none",
+    ]);
+  });
+
+  test("who leaves starts nothing more, loses jobs in that account alone, and then the association", () => {
+    const site = new Site();
+    const stays = [account("physics"), account("optics"), aUser(1), use("optics", 1, { isDefault: true })];
+    site.settle(...stays, use("physics", 1));
+    site.said();
+    site.slurm.jobs = [
+      { id: "1", uid: 200_001, account: "physics" },
+      { id: "2", uid: 200_001, account: "optics" },
+      { id: "3", uid: 200_002, account: "physics" },
+    ];
+    expect(site.plan(stays).waiting).toEqual([{ what: "cancels 1 job of user1 in physics", for: "jobs" }]);
+    site.settle(...stays);
+    expect(site.said()).toEqual([
+      "sacctmgr -i modify user where name=user1 cluster=hpc account=physics set maxjobs=0 maxsubmitjobs=0",
+      "scancel 1",
+      "sacctmgr -i delete user where name=user1 cluster=hpc account=physics",
+    ]);
+    expect(site.slurm.jobs.map(({ id }) => id)).toEqual(["2", "3"]);
+  });
+
+  test("jobs that may finish are waited for, also those of somebody who goes on under another name", () => {
+    const site = new Site();
+    const physics = account("physics");
+    site.settle(physics, aUser(1), aUser(2), use("physics", 1, { jobs: "finish" }), use("physics", 2));
+    site.said();
+    site.slurm.jobs = [1, 2].map((n) => ({ id: `${n}`, uid: 200_000 + n, account: "physics" }));
+    const after = [physics, aUser(2, { name: "renamed" }), use("physics", 2)];
+    const plan = site.settle(...after);
+    expect(plan.waiting).toEqual([
+      { what: "waits for 1 job of user1 in physics to finish", for: "time" },
+      { what: "waits for 1 job of user2 in physics to finish", for: "time" },
+    ]);
+    expect(site.said().join("\n")).not.toMatch(/scancel|delete/);
+    site.slurm.jobs = [];
+    site.settle(...after);
+    expect([...site.slurm.associations.keys()]).toEqual(["physics/renamed"]);
+  });
+
+  test("nothing is removed while nobody says whether jobs run", () => {
+    const site = new Site();
+    site.settle(account("physics"), aUser(1), use("physics", 1));
+    const state = { ...site.slurm.state(), jobs: undefined };
+    const { calls, waiting } = planWork({
+      state,
+      owned: site.owned,
+      wanted: wantedOf([]),
+      isKnown: () => true,
+      adopts: false,
+    });
+    expect(calls.flatMap(argumentsOf)).not.toContain("delete");
+    expect(waiting).toHaveLength(1);
+  });
+
+  test("an association waits for its user to be known on the node", () => {
+    const site = new Site();
+    site.unknown.add("user1");
+    const wanted = [account("physics"), aUser(1), use("physics", 1)];
+    expect(site.settle(...wanted).waiting).toEqual([
+      { what: "user1 is not known on this node (getent passwd)", for: "time" },
+    ]);
+    expect(site.slurm.associations.size).toBe(0);
+    site.unknown.clear();
+    site.settle(...wanted);
+    expect(site.slurm.associations.size).toBe(1);
+  });
+
+  test("somebody on the way out has no association", () => {
+    const site = new Site();
+    site.settle(account("physics"), aUser(1), use("physics", 1));
+    site.settle(account("physics"), { ...aUser(1), locked: true }, use("physics", 1));
+    expect(site.slurm.associations.size).toBe(0);
+  });
+
+  test("accounts move in an order in which none is below itself, and go from the leaves on", () => {
+    const site = new Site();
+    site.settle(account("a"), account("b", { parent: "a" }), account("c", { parent: "b" }));
+    site.settle(account("c"), account("b", { parent: "c" }), account("a", { parent: "b" }));
+    expect([...site.slurm.places].map(([name, { parent }]) => `${name} below ${parent}`).toSorted()).toEqual([
+      "a below b",
+      "b below c",
+      "c below root",
+    ]);
+    site.said();
+    site.settle();
+    expect(site.said()).toEqual(["a", "b", "c"].map((name) => `sacctmgr -i delete account where name=${name}`));
+  });
+
+  test("a dry run shows what a change would do to a Slurm that has what it should", () => {
+    const before = [account("physics"), aUser(1), use("physics", 1), use("physics", 2), aUser(2)];
+    const [state, owned] = settled("hpc", wantedOf(before));
+    const wanted = wantedOf([...before.slice(0, 3), account("optics"), use("optics", 1)]);
+    const { calls } = planWork({ state, owned, wanted, isKnown: () => true, adopts: false });
+    expect(calls.map(({ what }) => what)).toEqual([
+      "let nobody who leaves physics start jobs",
+      "add 1 account below root",
+      "add 1 user to optics",
+      "remove 1 user from physics",
+    ]);
+    expect(planWork({ state, owned, wanted: wantedOf(before), isKnown: () => true, adopts: false }).calls).toEqual([]);
+  });
+});
+
+describe("what others made", () => {
+  const wanted = [
+    account("physics", { description: "ours" }),
+    account("optics"),
+    aUser(1),
+    use("physics", 1, { isDefault: true, limits: { maxjobs: "3" }, adminLevel: "operator" }),
+    use("optics", 1),
+  ];
+  const made = () => {
+    const site = new Site();
+    site.slurm.accounts.set("physics", { description: "theirs", organization: "uni" });
+    site.slurm.places.set("physics", { parent: "root", limits: { fairshare: "5" } });
+    site.slurm.users.set("user1", { defaultAccount: "physics", adminLevel: "none" });
+    site.slurm.associations.set("physics/user1", { account: "physics", user: "user1", limits: {} });
+    return site;
+  };
+
+  test("is left as it is, and named", () => {
+    const site = made();
+    const before = site.slurm.state();
+    const { foreign } = site.settle(...wanted);
+    expect(foreign).toEqual([
+      "account physics",
+      "association physics/user1",
+      "default account and admin level of user user1",
+    ]);
+    expect(site.said()).toEqual([
+      "sacctmgr -i add account name=optics cluster=hpc organization=rollcall parent=root",
+      "sacctmgr -i add user name=user1 cluster=hpc account=optics",
+    ]);
+    site.settle();
+    const after = site.slurm.state();
+    expect([...after.accounts]).toEqual([...before.accounts]);
+    expect([...after.places]).toEqual([...before.places]);
+    expect([...after.users]).toEqual([...before.users]);
+    expect([...after.associations]).toEqual([...before.associations]);
+  });
+
+  test("is taken over where the node's own policy says so, and is Rollcall's from then on", () => {
+    const site = made();
+    site.adopts = true;
+    expect(site.settle(...wanted).foreign).toEqual([]);
+    expect(site.slurm.accounts.get("physics")).toEqual({ description: "ours", organization: "rollcall" });
+    expect(site.slurm.associations.get("physics/user1")?.limits).toEqual({ maxjobs: "3" });
+    site.adopts = false;
+    site.settle();
+    expect(site.slurm.accounts.size + site.slurm.associations.size).toBe(0);
+  });
+
+  test("keeps an account that is not wanted any more", () => {
+    const site = new Site();
+    site.settle(account("physics"));
+    site.slurm.users.set("guest", { defaultAccount: "physics", adminLevel: "none" });
+    site.slurm.associations.set("physics/guest", { account: "physics", user: "guest", limits: {} });
+    site.said();
+    expect(site.settle().foreign).toEqual(["what stands below the account physics, which is not wanted any more"]);
+    expect(site.said()).toEqual([]);
+  });
+});
+
+const anyWanted = fc
+  .record({
+    parents: fc.tuple(...[0, 1, 2, 3].map(() => fc.option(fc.nat(3), { nil: undefined }))),
+    named: fc.uniqueArray(fc.nat(3)),
+    uses: fc.uniqueArray(
+      fc.record({
+        account: fc.nat(3),
+        user: fc.nat(3),
+        jobs: fc.constantFrom("cancel" as const, "finish" as const),
+        max: fc.nat(2),
+      }),
+      { selector: ({ account: a, user }) => `${a}/${user}` },
+    ),
+  })
+  .map(({ parents, named, uses }): Resource[] => [
+    ...[0, 1, 2, 3].map((n) => aUser(n)),
+    ...named.map((n) => {
+      const above = parents[n];
+      return account(`a${n}`, above === undefined ? {} : { parent: `a${above}` });
+    }),
+    ...uses.map(({ account: a, user, jobs, max }) =>
+      use(`a${a}`, user, { jobs, limits: max ? { maxjobs: `${max}` } : {} }),
+    ),
+  ]);
+
+test("L3: whatever is wanted, one after the other, Slurm ends as the last of it; what others made is as it was", () => {
+  fc.assert(
+    fc.property(fc.array(anyWanted, { minLength: 1, maxLength: 4 }), fc.array(fc.nat(3)), (history, jobs) => {
+      const site = new Site();
+      site.slurm.accounts.set("a0", { description: "theirs", organization: "uni" });
+      site.slurm.places.set("a0", { parent: "root", limits: {} });
+      site.slurm.users.set("user0", { defaultAccount: "a0", adminLevel: "none" });
+      site.slurm.associations.set("a0/user0", { account: "a0", user: "user0", limits: { maxjobs: "9" } });
+      for (const [n, resources] of history.entries()) {
+        site.settle(...resources);
+        site.slurm.jobs = jobs.map((user, job) => ({ id: `${n}${job}`, uid: 200_000 + user, account: `a${job % 4}` }));
+      }
+      site.slurm.jobs = [];
+      const last = history.at(-1) ?? [];
+      site.settle(...last);
+      const { accounts, associations } = wantedOf(last);
+      expect(new Set(site.slurm.associations.keys())).toEqual(new Set(["a0/user0", ...associations.keys()]));
+      expect(site.slurm.associations.get("a0/user0")?.limits).toEqual({ maxjobs: "9" });
+      expect(new Set(site.slurm.places.keys())).toEqual(new Set(["a0", ...accounts.keys()]));
+      expect(site.slurm.places.get("a0")).toEqual({ parent: "root", limits: {} });
+      for (const [name, { parent = "root" }] of accounts)
+        if (name !== "a0") expect(site.slurm.places.get(name)?.parent).toBe(parent);
+    }),
+    { numRuns: 300 },
+  );
+});

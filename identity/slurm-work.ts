@@ -1,0 +1,409 @@
+/**
+ * From what Slurm has to what a copy wants, as calls of Slurm's programs in an order that it accepts. Pure: nothing is asked, nothing
+ * is done. What the calls made true is found by reading again: the next plan is empty, or goes on from there.
+ *
+ * 1. Only what is Rollcall's is changed or removed (slurm-state.ts). What stands in the way and is not is named in `foreign`.
+ * 2. Who leaves an account can start nothing there from the first call on; then their jobs go or end; then the association. Only
+ *    jobs of that person in that account.
+ * 3. An account comes after the one above it, and goes when nothing stands below it any more.
+ * 4. An association comes only once its user is known on this node: Slurm would refuse their jobs for ever.
+ */
+
+import { type AdminLevel, adminLevels } from "./slurm.ts";
+import { type Call, inChunks } from "./slurm-call.ts";
+import { closed, isClosed, type Limits, limitWords } from "./slurm-limit.ts";
+import {
+  type Claim,
+  type Owned,
+  organization,
+  type SlurmState,
+  type SlurmWanted,
+  type WantedAssociation,
+} from "./slurm-state.ts";
+
+export interface Plan {
+  /** One after another. */
+  readonly calls: readonly Call[];
+  /** What Rollcall owns from now on: to be kept before the first call. */
+  readonly owned: Owned;
+  /** What is not true yet, and no call can make so now. */
+  readonly waiting: readonly Waiting[];
+  /** What is wanted, and is there, and was not made by Rollcall: it is left as it is. */
+  readonly foreign: readonly string[];
+}
+
+export interface Waiting {
+  /** For people. */
+  readonly what: string;
+  /** `jobs` were cancelled and will be gone in a moment. */
+  readonly for: "jobs" | "time";
+}
+
+export interface Planning {
+  readonly state: SlurmState;
+  readonly owned: Owned;
+  readonly wanted: SlurmWanted;
+  /** Users that this node knows; asked only about {@link newcomers}. */
+  readonly isKnown: (user: string) => boolean;
+  /** Whether what is wanted and was made by others is taken over. */
+  readonly adopts: boolean;
+}
+
+/** Users whom some association is to be made for. */
+export function newcomers({ state, wanted }: Pick<Planning, "state" | "wanted">): WantedAssociation[] {
+  return [...wanted.associations].flatMap(([key, each]) => (state.associations.has(key) ? [] : each));
+}
+
+/** Associations of Rollcall's that are not wanted any more: what jobs there are must be known to remove them. */
+export function leavers({ state, owned, wanted }: Pick<Planning, "state" | "owned" | "wanted">): Claim[] {
+  return [...owned.associations].flatMap(([key, claim]) =>
+    state.associations.has(key) && !wanted.associations.has(key) ? claim : [],
+  );
+}
+
+export function planWork(planning: Planning): Plan {
+  const work = new Work(planning);
+  work.close();
+  work.accounts();
+  work.associations();
+  work.users();
+  work.remove();
+  return work.plan();
+}
+
+class Work {
+  readonly #in: Planning;
+  readonly #calls: Call[] = [];
+  readonly #waiting: Waiting[] = [];
+  readonly #foreign: string[] = [];
+  readonly #users: Set<string>;
+  readonly #claims = new Map<string, Claim>();
+  /** Accounts that stand in the tree once the calls so far are done. */
+  readonly #standing: Set<string>;
+  /** Associations that exist then. */
+  readonly #held: Set<string>;
+  readonly #leaving: readonly Claim[];
+
+  constructor(planning: Planning) {
+    this.#in = planning;
+    const { state, owned } = planning;
+    this.#users = new Set([...owned.users].filter((user) => state.users.has(user)));
+    this.#standing = new Set(state.places.keys());
+    this.#held = new Set(state.associations.keys());
+    this.#leaving = leavers(planning);
+    for (const claim of this.#leaving) this.#claims.set(keyOf(claim), claim);
+  }
+
+  plan(): Plan {
+    return {
+      calls: this.#calls,
+      owned: { users: this.#users, associations: this.#claims },
+      waiting: this.#waiting,
+      foreign: this.#foreign,
+    };
+  }
+
+  /** Nobody who leaves an account starts anything there from here on; what runs there is cancelled, unless it may end by itself. */
+  close(): void {
+    const { state, wanted } = this.#in;
+    const open = this.#leaving.filter((claim) => !isClosed(limitsOf(state, claim)));
+    for (const [account, claims] of Map.groupBy(open, (claim) => claim.account)) {
+      const words = limitWords({}, closed);
+      this.#modifyUsers(`let nobody who leaves ${account} start jobs`, namesOf(claims), { account, words });
+    }
+    const cancelled: string[] = [];
+    const renamed = new Set([...wanted.associations.values()].map(({ account, uid }) => `${account}/${uid}`));
+    for (const claim of this.#leaving) {
+      const jobs = this.#jobsOf(claim);
+      if (jobs.length === 0) continue;
+      const theirs = `${jobs.length === 1 ? "1 job" : `${jobs.length} jobs`} of ${claim.user} in ${claim.account}`;
+      // Who goes on under another name keeps what runs.
+      if (claim.jobs === "finish" || renamed.has(`${claim.account}/${claim.uid}`)) {
+        this.#waiting.push({ what: `waits for ${theirs} to finish`, for: "time" });
+      } else {
+        this.#waiting.push({ what: `cancels ${theirs}`, for: "jobs" });
+        cancelled.push(...jobs);
+      }
+    }
+    this.#call({ what: "cancel jobs of who left", program: "scancel", head: [], names: cancelled, tail: [] });
+    if (state.jobs === undefined && this.#leaving.length > 0) {
+      this.#waiting.push({ what: "cannot tell whether who left has jobs: slurmctld does not answer", for: "time" });
+    }
+  }
+
+  accounts(): void {
+    const { state, wanted, adopts } = this.#in;
+    const ours = [...wanted.accounts.values()].filter(({ name }) => {
+      const record = state.accounts.get(name);
+      if (!record || record.organization === organization || adopts) return true;
+      this.#foreign.push(`account ${name}`);
+      return false;
+    });
+    for (const level of levelsOf(
+      ours.map(({ name }) => name),
+      (name) => wanted.accounts.get(name)?.parent,
+    )) {
+      const mine = ours.filter(({ name }) => level.includes(name));
+      const able = mine.filter(({ name, parent }) => {
+        if (parent === undefined || this.#standing.has(parent)) return true;
+        this.#waiting.push({ what: `the account ${name} waits for the one above it, ${parent}`, for: "time" });
+        return false;
+      });
+      const missing = able.filter(({ name }) => !state.places.has(name));
+      const kinds = ({ parent = "root", description, limits }: (typeof ours)[number]) =>
+        [`parent=${parent}`, ...(description ? [`description=${description}`] : []), ...limitWords({}, limits)].join(
+          "\t",
+        );
+      for (const [words, accounts] of Map.groupBy(missing, kinds)) {
+        const parent = accounts[0]?.parent ?? "root";
+        this.#call({
+          what: `add ${counted(accounts, "account")} below ${parent}`,
+          program: "sacctmgr",
+          head: ["add", "account"],
+          names: namesOf(accounts),
+          tail: [this.#cluster, `organization=${organization}`, ...words.split("\t")],
+        });
+        for (const { name } of accounts) this.#standing.add(name);
+      }
+      const present = able.filter(({ name }) => state.places.has(name));
+      const moved = present.filter(({ name, parent = "root" }) => state.places.get(name)?.parent !== parent);
+      for (const [parent, accounts] of Map.groupBy(moved, (account) => account.parent ?? "root")) {
+        this.#modifyAccounts(`move ${counted(accounts, "account")} below ${parent}`, accounts, [`parent=${parent}`]);
+      }
+      const changes = ({ name, limits }: (typeof ours)[number]) =>
+        limitWords(state.places.get(name)?.limits ?? {}, limits).join("\t");
+      for (const [words, accounts] of Map.groupBy(present, changes)) {
+        if (words === "") continue;
+        this.#modifyAccounts(`set limits of ${counted(accounts, "account")}`, accounts, words.split("\t"));
+      }
+      this.#describe(able);
+    }
+  }
+
+  /** Description and organization belong to the account itself, in all clusters. */
+  #describe(accounts: readonly { readonly name: string; readonly description: string }[]): void {
+    for (const { name, description } of accounts) {
+      const record = this.#in.state.accounts.get(name);
+      // Slurm folds it to lower case, and calls an account without one by its name.
+      const isTold = record?.description.toLowerCase() === (description || name).toLowerCase();
+      if (!record || (isTold && record.organization === organization)) continue;
+      const words = [`organization=${organization}`, ...(isTold ? [] : [`description=${description || name}`])];
+      const tail = ["set", ...words];
+      const what = `describe the account ${name}`;
+      this.#call({ what, program: "sacctmgr", head: ["modify", "account", "where"], names: [name], tail });
+    }
+  }
+
+  associations(): void {
+    const { state, owned, wanted, adopts } = this.#in;
+    const missing: WantedAssociation[] = [];
+    const present: WantedAssociation[] = [];
+    for (const [key, each] of wanted.associations) {
+      if (!state.associations.has(key)) missing.push(each);
+      else if (owned.associations.has(key) || adopts) present.push(each);
+      else this.#foreign.push(`association ${key}`);
+    }
+    for (const each of present) this.#claim(each);
+    const able = missing.filter((each) => {
+      const why = this.#in.isKnown(each.user) ? undefined : "is not known on this node (getent passwd)";
+      const what = why ?? (this.#standing.has(each.account) ? undefined : `waits for the account ${each.account}`);
+      if (what !== undefined) this.#waiting.push({ what: `${each.user} ${what}`, for: "time" });
+      return what === undefined;
+    });
+    // Whoever is new has their first account as default: the right one comes first.
+    const inOrder = [...able.filter(({ isDefault }) => isDefault), ...able.filter(({ isDefault }) => !isDefault)];
+    const kinds = ({ account, isDefault, limits }: WantedAssociation) =>
+      [isDefault ? "default" : "", account, ...limitWords({}, limits)].join("\t");
+    for (const [kind, group] of Map.groupBy(inOrder, kinds)) {
+      const [, account = "", ...words] = kind.split("\t");
+      this.#call({
+        what: `add ${counted(group, "user")} to ${account}`,
+        program: "sacctmgr",
+        head: ["add", "user"],
+        names: namesOf(group),
+        tail: [this.#cluster, `account=${account}`, ...words],
+      });
+      for (const each of group) {
+        this.#claim(each);
+        this.#held.add(keyOf(each));
+        if (!state.users.has(each.user)) this.#users.add(each.user);
+      }
+    }
+    const changes = (each: WantedAssociation) =>
+      [each.account, ...limitWords(limitsOf(state, each), each.limits)].join("\t");
+    for (const [kind, group] of Map.groupBy(present, changes)) {
+      const [account = "", ...words] = kind.split("\t");
+      if (words.length === 0) continue;
+      this.#modifyUsers(`set limits of ${counted(group, "user")} in ${account}`, namesOf(group), { account, words });
+    }
+  }
+
+  /** Default accounts and admin levels, of users that are Rollcall's. */
+  users(): void {
+    const { state, wanted, adopts } = this.#in;
+    const people = Map.groupBy(
+      [...wanted.associations.values()].filter((each) => this.#held.has(keyOf(each))),
+      ({ user }) => user,
+    );
+    const defaults: { name: string; account: string }[] = [];
+    const levels: { name: string; level: AdminLevel }[] = [];
+    for (const [name, uses] of people) {
+      const found = state.users.get(name);
+      const account = uses.find(({ isDefault }) => isDefault)?.account;
+      const level = adminLevels.findLast((each) => uses.some(({ adminLevel }) => adminLevel === each)) ?? "none";
+      // Made by the calls so far.
+      const first = found ?? { defaultAccount: account ?? "", adminLevel: "none" };
+      const isSame = {
+        account: account === undefined || first.defaultAccount === account,
+        level: first.adminLevel === level,
+      };
+      if (isSame.account && isSame.level) {
+        if (found && adopts) this.#users.add(name);
+        continue;
+      }
+      if (!this.#users.has(name) && !adopts) {
+        this.#foreign.push(`default account and admin level of user ${name}`);
+        continue;
+      }
+      this.#users.add(name);
+      if (!isSame.account && account !== undefined) defaults.push({ name, account });
+      if (!isSame.level) levels.push({ name, level });
+    }
+    for (const name of this.#users) {
+      const found = state.users.get(name);
+      if (found && !people.has(name) && found.adminLevel !== "none") levels.push({ name, level: "none" });
+    }
+    for (const [account, users] of Map.groupBy(defaults, (each) => each.account)) {
+      const words = [`defaultaccount=${account}`];
+      this.#modifyUsers(`make ${account} the default account of ${counted(users, "user")}`, namesOf(users), { words });
+    }
+    for (const [level, users] of Map.groupBy(levels, (each) => each.level)) {
+      const tail = ["set", `adminlevel=${level}`];
+      const what = `give ${counted(users, "user")} the admin level ${level}`;
+      this.#call({ what, program: "sacctmgr", head: ["modify", "user", "where"], names: namesOf(users), tail });
+    }
+  }
+
+  /** What is not wanted any more: associations without jobs, users without associations, accounts without anything. */
+  remove(): void {
+    const { state, owned, wanted } = this.#in;
+    const people = new Set([...wanted.associations.values()].map(({ user }) => user));
+    const idle = state.jobs ? this.#leaving.filter((claim) => this.#jobsOf(claim).length === 0) : [];
+    for (const [account, claims] of Map.groupBy(idle, (claim) => claim.account)) {
+      this.#call({
+        what: `remove ${counted(claims, "user")} from ${account}`,
+        program: "sacctmgr",
+        head: ["delete", "user", "where"],
+        names: namesOf(claims),
+        tail: [this.#cluster, `account=${account}`],
+      });
+      for (const claim of claims) this.#held.delete(keyOf(claim));
+    }
+    // Slurm itself removes a user with the last association, in this version: nobody is to be left where it does not.
+    const used = new Set([...state.associations.values()].map(({ user }) => user));
+    const idlers = [...owned.users].filter((user) => {
+      return state.users.has(user) && !used.has(user) && !state.elsewhere.users.has(user) && !people.has(user);
+    });
+    const head = ["delete", "user", "where"];
+    const what = `remove ${idlers.length === 1 ? "1 user" : `${idlers.length} users`} without associations`;
+    this.#call({ what, program: "sacctmgr", head, names: idlers, tail: [] });
+    this.#removeAccounts();
+  }
+
+  #removeAccounts(): void {
+    const { state, wanted } = this.#in;
+    const isOurs = (name: string) => state.accounts.get(name)?.organization === organization;
+    const parentOf = (name: string) => state.places.get(name)?.parent;
+    const unwanted = [...state.accounts.keys()].filter((name) => isOurs(name) && !wanted.accounts.has(name));
+    const peopled = new Set([...this.#held].map((key) => key.slice(0, key.indexOf("/"))));
+    for (const level of levelsOf(unwanted, parentOf).toReversed()) {
+      const empty = level.filter((name) => {
+        const stays = peopled.has(name) || [...this.#standing].some((other) => this.#parentThen(other) === name);
+        const isForeign =
+          stays && [...state.associations].some(([key, { account }]) => account === name && !this.#claims.has(key));
+        if (isForeign) this.#foreign.push(`what stands below the account ${name}, which is not wanted any more`);
+        return !stays;
+      });
+      for (const name of empty) this.#standing.delete(name);
+      const [shared, own] = [
+        empty.filter((name) => state.elsewhere.accounts.has(name)),
+        empty.filter((name) => !state.elsewhere.accounts.has(name)),
+      ];
+      const head = ["delete", "account", "where"];
+      const here = shared.filter((name) => state.places.has(name));
+      const what = (names: readonly string[]) =>
+        `remove ${names.length === 1 ? "1 account" : `${names.length} accounts`}`;
+      this.#call({ what: what(here), program: "sacctmgr", head, names: here, tail: [this.#cluster] });
+      this.#call({ what: what(own), program: "sacctmgr", head, names: own, tail: [] });
+    }
+  }
+
+  /** Below which account one stands once the calls so far are done. */
+  #parentThen(name: string): string | undefined {
+    const { state, wanted } = this.#in;
+    const asked = wanted.accounts.get(name);
+    const isOurs = (state.accounts.get(name)?.organization ?? organization) === organization;
+    return asked && isOurs ? (asked.parent ?? "root") : state.places.get(name)?.parent;
+  }
+
+  #jobsOf({ uid, account }: Claim): string[] {
+    const jobs = this.#in.state.jobs ?? [];
+    return [...new Set(jobs.filter((job) => job.uid === Number(uid) && job.account === account).map(({ id }) => id))];
+  }
+
+  #claim({ account, user, uid, jobs }: WantedAssociation): void {
+    this.#claims.set(`${account}/${user}`, { account, user, uid, jobs });
+  }
+
+  #modifyUsers(
+    what: string,
+    names: readonly string[],
+    { account, words }: { account?: string; words: readonly string[] },
+  ): void {
+    const head = ["modify", "user", "where"];
+    const tail = [this.#cluster, ...(account === undefined ? [] : [`account=${account}`]), "set", ...words];
+    this.#call({ what, program: "sacctmgr", head, names, tail });
+  }
+
+  #modifyAccounts(what: string, accounts: readonly { readonly name: string }[], words: readonly string[]): void {
+    const head = ["modify", "account", "where"];
+    this.#call({ what, program: "sacctmgr", head, names: namesOf(accounts), tail: [this.#cluster, "set", ...words] });
+  }
+
+  #call(call: Call): void {
+    this.#calls.push(...inChunks(call));
+  }
+
+  get #cluster(): string {
+    return `cluster=${this.#in.state.cluster}`;
+  }
+}
+
+function keyOf({ account, user }: { readonly account: string; readonly user: string }): string {
+  return `${account}/${user}`;
+}
+
+function limitsOf(state: SlurmState, each: { readonly account: string; readonly user: string }): Limits {
+  return state.associations.get(keyOf(each))?.limits ?? {};
+}
+
+function namesOf(things: readonly ({ readonly name: string } | { readonly user: string })[]): string[] {
+  return things.map((thing) => ("user" in thing ? thing.user : thing.name));
+}
+
+function counted(things: readonly unknown[], noun: string): string {
+  return things.length === 1 ? `1 ${noun}` : `${things.length} ${noun}s`;
+}
+
+/** Names by how many of the others stand above them: those at the top first. */
+function levelsOf(names: readonly string[], parentOf: (name: string) => string | undefined): string[][] {
+  const among = new Set(names);
+  const levels: string[][] = [];
+  for (const name of names) {
+    let depth = 0;
+    for (let at = parentOf(name); at !== undefined && depth <= names.length; at = parentOf(at))
+      if (among.has(at)) depth++;
+    (levels[depth] ??= []).push(name);
+  }
+  return levels.map((level) => level ?? []).filter((level) => level.length > 0);
+}
