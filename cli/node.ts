@@ -9,6 +9,7 @@ import {
   Node_State,
   ResyncNodeResponseSchema,
   Role,
+  type SinkHealth,
 } from "../proto/gen/rollcall/v1/node_pb.ts";
 import { clusterOption, type InCluster, type Run, wholeList } from "./command.ts";
 import { card, table } from "./table.ts";
@@ -83,6 +84,7 @@ function showNode(node: Node | undefined): string {
     delivered: node.deliveredBy || "-",
     heard: node.age ? `${showDuration(node.age)} ago` : "never",
     refusal: refusalOf(node) || "-",
+    ...Object.fromEntries(node.sinks.map((sink) => [`sink ${sink.sink}`, showSink(sink)])),
     software: node.software || "-",
     certificate: `until ${showTime(node.certificateExpires)}`,
   });
@@ -113,12 +115,20 @@ function showState({ state, age, refused }: Node): string {
   }
 }
 
-function refusalOf({ refused, degraded }: Node): string {
+/** How far a sink is that follows by itself: `r12`, `r12, since 2026-11-02T12:00:00Z: slurmdbd does not answer`. */
+function showSink({ revision, reason, since, lingering }: SinkHealth): string {
+  const wrong = reason === "" ? "" : `, since ${showTime(since)}: ${reason}`;
+  const jobs = lingering.length === 0 ? "" : `; jobs of ${lingering.length} people are left to finish`;
+  return `${revision === 0n ? "nothing yet" : `r${revision}`}${wrong}${jobs}`;
+}
+
+function refusalOf({ refused, degraded, sinks }: Node): string {
   const isolated = degraded.flatMap(({ sink, isolated }) => isolated.map((one) => ({ sink, ...one })));
   const parts = refused ? [`${refused.sink}: ${refused.reason}${refused.retrying ? " (retrying)" : ""}`] : [];
   const [first] = isolated;
   if (first) parts.push(`${first.sink}: not served: ${first.key}: ${first.reason}`);
   if (isolated.length > 1) parts.push(`and ${isolated.length - 1} more`);
+  for (const { sink, revision, reason } of sinks) if (reason !== "") parts.push(`${sink} at r${revision}: ${reason}`);
   return parts.join("; ");
 }
 

@@ -8,11 +8,13 @@ import {
   NodeSchema,
   type NodeService,
   RefusedSchema,
+  SinkHealthSchema,
 } from "../../proto/gen/rollcall/v1/node_pb.ts";
 import { printMillis, printPosition, printRole, printTime } from "../../proto/wire.ts";
 import { getCluster } from "../directory/clusters.ts";
 import type { Context } from "../directory/context.ts";
 import type { Fleet, NodeState, NodeStatus } from "../rollout/fleet.ts";
+import type { SinkHealth } from "../store/nodes.ts";
 import { message, orDefault } from "./field.ts";
 import { actorOf } from "./operator.ts";
 import { paged } from "./page.ts";
@@ -77,7 +79,7 @@ export function printNode(
   cluster: string,
   now: number,
 ): Node {
-  const { acked, ackedAt, seenAt, refused, software, degraded } = progress;
+  const { acked, ackedAt, seenAt, refused, software, degraded, sinks = [] } = progress;
   return message(NodeSchema, {
     name: node.name,
     cluster,
@@ -94,7 +96,12 @@ export function printNode(
     degraded: degraded.map(({ sink, isolated }) => ({ sink, isolated: [...isolated] })),
     latency: latency === undefined ? undefined : printMillis(latency),
     deliveredBy: deliveredBy ?? "",
+    sinks: sinks.map(printSink),
   });
+}
+
+export function printSink({ sink, revision, reason, since, lingering }: SinkHealth) {
+  return message(SinkHealthSchema, { sink, revision, reason, since: printTime(since), lingering: [...lingering] });
 }
 
 function onlyOnNodePort(): never {

@@ -9,6 +9,7 @@ import {
   Rollout_State,
   RolloutSchema,
   type RolloutService,
+  SinkBehindSchema,
 } from "../../proto/gen/rollcall/v1/rollout_pb.ts";
 import { printTime } from "../../proto/wire.ts";
 import type { Context } from "../directory/context.ts";
@@ -16,7 +17,7 @@ import { getRevision, listRevisions } from "../directory/revisions.ts";
 import type { Fleet } from "../rollout/fleet.ts";
 import { rollout } from "../rollout/rollout.ts";
 import { message, orDefault } from "./field.ts";
-import { printNode } from "./node.ts";
+import { printNode, printSink } from "./node.ts";
 import { paged } from "./page.ts";
 
 const states = {
@@ -35,7 +36,7 @@ export function rolloutService(ctx: Context, fleet: Fleet): ServiceImpl<typeof R
   /** How a revision stands. Only the head and the nodes can change from one look to the next. */
   const look = async (cluster: string, revision: bigint | undefined): Promise<Rollout> => {
     const { clusterId, epoch, head, record } = await getRevision(ctx, cluster, revision);
-    const { state, acked, nodes, waitingFor, summary } = rollout(epoch, record.revision, fleet.list(clusterId));
+    const { state, acked, nodes, waitingFor, behind, summary } = rollout(epoch, record.revision, fleet.list(clusterId));
     const now = ctx.now();
     return message(RolloutSchema, {
       cluster,
@@ -48,6 +49,9 @@ export function rolloutService(ctx: Context, fleet: Fleet): ServiceImpl<typeof R
       nodes,
       summary,
       waitingFor: waitingFor.slice(0, mostNamed).map((status) => printNode(status, cluster, now)),
+      behind: behind
+        .slice(0, mostNamed)
+        .map(({ node, sink }) => message(SinkBehindSchema, { node, sink: printSink(sink) })),
     });
   };
   return {

@@ -5,13 +5,13 @@
 
 import type { Logger } from "pino";
 import type { Position, Revision } from "../../identity/position.ts";
-import { samePosition } from "../../identity/position.ts";
+import { sameEpoch, samePosition } from "../../identity/position.ts";
 import { refuse } from "../../identity/refusal.ts";
 import type { Actor } from "../directory/actor.ts";
 import type { Context } from "../directory/context.ts";
 import { banNode, resyncNode } from "../directory/nodes.ts";
 import type { Cluster } from "../store/clusters.ts";
-import { type Enrolment, type Node, type Progress, unseen } from "../store/nodes.ts";
+import { type Enrolment, type Node, type Progress, type SinkHealth, unseen } from "../store/nodes.ts";
 import type { Fleet, NodeState, NodeStatus } from "./fleet.ts";
 
 /** What is known of one node. */
@@ -181,6 +181,7 @@ export class Ledger implements Fleet, AsyncDisposable {
     const { refused } = entry.progress;
     const settles = by !== undefined || !refused || refused.revision <= position.revision;
     const isFirst = entry.progress.ackedAt === undefined;
+    const isOtherLife = entry.progress.acked && !sameEpoch(entry.progress.acked.epoch, position.epoch);
     const now = this.#ctx.now();
     this.note(entry, {
       ...(by === undefined ? {} : { deliveredBy: by }),
@@ -188,6 +189,8 @@ export class Ledger implements Fleet, AsyncDisposable {
         acked: position,
         ...(settles ? { refused: undefined, refusal: undefined } : {}),
         ...(by !== undefined || isFirst ? { ackedAt: now } : {}),
+        // What a sink said counts in the epoch that is past.
+        ...(isOtherLife ? { sinks: entry.progress.sinks?.map((sink) => ({ ...sink, revision: 0n })) } : {}),
       },
     });
     if (by === undefined) return;
@@ -196,6 +199,18 @@ export class Ledger implements Fleet, AsyncDisposable {
       entry.resync = false;
       this.#behind(this.#ctx.store.write((tx) => tx.nodes.setResync(entry.node.id, false)));
     }
+  }
+
+  /** Notes how far sinks are that follow by themselves, and since when each gives the reason that it gives. */
+  followed(entry: Entry, said: readonly Omit<SinkHealth, "since">[]): void {
+    const known = new Map(entry.progress.sinks?.map((each) => [each.sink, each]));
+    const now = this.#ctx.now();
+    const sinks = said.map((each) => {
+      const before = known.get(each.sink);
+      const since = before?.reason === each.reason ? before.since : now;
+      return { ...each, since: each.reason === "" ? undefined : since };
+    });
+    this.note(entry, { progress: { sinks } });
   }
 
   /**

@@ -4,7 +4,14 @@
  */
 
 import type { Epoch, Revision } from "../../identity/position.ts";
+import type { SinkHealth } from "../store/nodes.ts";
 import type { NodeStatus } from "./fleet.ts";
+
+/** A sink that follows by itself, and has not made true what its node holds. */
+export interface Behind {
+  readonly node: string;
+  readonly sink: SinkHealth;
+}
 
 export interface Rollout {
   readonly state: "complete" | "progressing" | "degraded";
@@ -14,7 +21,9 @@ export interface Rollout {
   readonly nodes: number;
   /** Who does not hold it (or not all of it), refusals first. */
   readonly waitingFor: readonly NodeStatus[];
-  /** One line for people: `Rollout r4 complete: 4 of 4 nodes.` */
+  /** Sinks that are behind, also where the node holds it. */
+  readonly behind: readonly Behind[];
+  /** One line for people: `Rollout r4 complete: 4 of 4 nodes.` What Slurm lacks is said after it. */
   readonly summary: string;
 }
 
@@ -22,15 +31,37 @@ export function rollout(epoch: Epoch, revision: Revision, fleet: readonly NodeSt
   const nodes = fleet.filter(({ state }) => state !== "banned");
   const acked = nodes.filter((status) => holds(status, epoch, revision)).length;
   const refusing = nodes.filter((status) => isRefusing(status, epoch, revision));
-  const behind = nodes.filter((status) => !holds(status, epoch, revision) && !refusing.includes(status));
+  const missing = nodes.filter((status) => !holds(status, epoch, revision) && !refusing.includes(status));
+  const behind = nodes.flatMap((status) => sinksBehind(status, epoch, revision));
   const state = refusing.length > 0 ? "degraded" : acked === nodes.length ? "complete" : "progressing";
   return {
     state,
     acked,
     nodes: nodes.length,
-    waitingFor: [...refusing, ...behind],
-    summary: `Rollout r${revision} ${state}: ${acked} of ${nodes.length} nodes.`,
+    waitingFor: [...refusing, ...missing],
+    behind,
+    summary: `Rollout r${revision} ${state}: ${acked} of ${nodes.length} nodes.${showBehind(behind)}`,
   };
+}
+
+/** Whether a sink made a revision true that its node holds. */
+export function settled(status: NodeStatus, sink: SinkHealth, epoch: Epoch, revision: Revision): boolean {
+  return holds(status, epoch, revision) && sink.revision >= revision;
+}
+
+function sinksBehind(status: NodeStatus, epoch: Epoch, revision: Revision): Behind[] {
+  const sinks = status.progress.sinks ?? [];
+  const unsettled = sinks.filter((sink) => !settled(status, sink, epoch, revision));
+  return unsettled.map((sink) => ({ node: status.node.name, sink }));
+}
+
+function showBehind(behind: readonly Behind[]): string {
+  const [first] = behind;
+  if (!first) return "";
+  const { sink, revision, reason } = first.sink;
+  const where = revision === 0n ? "nowhere yet" : `at r${revision}`;
+  const more = behind.length > 1 ? `, and ${behind.length - 1} more` : "";
+  return ` ${sink} on ${first.node} is ${where}${reason === "" ? "" : `: ${reason}`}${more}.`;
 }
 
 /** Whether a node proved that it holds a revision or a newer one of the same life of the log. */

@@ -23,6 +23,19 @@ export interface Degraded {
   readonly isolated: readonly { readonly key: string; readonly reason: string }[];
 }
 
+/** How far a sink is that follows what the node holds, and does not keep it waiting. */
+export interface SinkHealth {
+  readonly sink: string;
+  /** The newest revision of which it made everything true; 0: none yet. */
+  readonly revision: bigint;
+  /** Why it is behind; empty: nothing is wrong. */
+  readonly reason: string;
+  /** Since when it gives this reason; undefined: it gives none. */
+  readonly since: number | undefined;
+  /** Uids of people whose jobs are left to finish: of them, `revision` says nothing. */
+  readonly lingering: readonly number[];
+}
+
 /** What is known of a node's progress; written behind, in batches. */
 export interface Progress {
   readonly software: string | undefined;
@@ -38,6 +51,8 @@ export interface Progress {
   readonly ahead: boolean;
   /** Which run of the agent refused what, so that a reconnect of the same one is not sent it again. */
   readonly refusal: { readonly instance: string; readonly position: Position } | undefined;
+  /** Sinks that follow by themselves; undefined: the node has not said yet which it has. */
+  readonly sinks: readonly SinkHealth[] | undefined;
 }
 
 /** Who a node is. */
@@ -226,6 +241,7 @@ export const unseen: Progress = {
   highestGid: 0,
   ahead: false,
   refusal: undefined,
+  sinks: undefined,
 };
 
 // Places of a statement that is made once; it is never run as it stands.
@@ -239,6 +255,7 @@ function progressRow({ software, seenAt, acked, ackedAt, degraded, refused, ...c
     highest_gid: claims.highestGid,
     ahead: Number(claims.ahead),
     refusal: claims.refusal ? printRefusal(claims.refusal) : null,
+    sinks: claims.sinks ? printSinks(claims.sinks) : null,
     software: software ?? null,
     seen_at: seenAt ?? null,
     acked_epoch_seq: acked ? Number(acked.epoch.seq) : null,
@@ -271,6 +288,7 @@ function fromRow(row: Selectable<Schema["nodes"]>): Node {
     touch: Number(row.touch),
     progress: {
       refusal: row.refusal === null ? undefined : parseRefusal(row.refusal),
+      sinks: row.sinks === null ? undefined : parseSinks(row.sinks),
       highestUid: Number(row.highest_uid),
       highestGid: Number(row.highest_gid),
       ahead: row.ahead === 1,
@@ -312,4 +330,15 @@ function parseRefusal(text: string): Progress["refusal"] {
     instance: kept.instance,
     position: { epoch, revision: BigInt(kept.revision), digest: kept.digest as Digest },
   };
+}
+
+function printSinks(sinks: readonly SinkHealth[]): string {
+  return JSON.stringify(sinks.map(({ revision, ...sink }) => ({ ...sink, revision: String(revision) })));
+}
+
+function parseSinks(text: string): SinkHealth[] {
+  const kept = JSON.parse(text) as (Omit<SinkHealth, "revision"> & { readonly revision: string })[];
+  return kept.map(({ sink, revision, reason, since, lingering }) => {
+    return { sink, revision: BigInt(revision), reason, since, lingering };
+  });
 }

@@ -210,6 +210,8 @@ export interface Schema {
     ahead: Generated<number>;
     /** JSON: which run of the agent refused which position. */
     refusal: string | null;
+    /** JSON: how far sinks are that follow by themselves; null: the node has not said. */
+    sinks: string | null;
     /** The server that holds its stream, of several; null: none, or there is but one. */
     claimed_by: string | null;
     /** Counts changes of any node: whoever read up to one reads on from there. */
@@ -387,4 +389,6 @@ export const migrations: readonly (readonly string[])[] = [
     `alter table clusters add column compacted bigint not null default 0`,
     `create index revisions_by_time on revisions (cluster, committed_at)`,
   ],
+  // How far sinks are that follow by themselves.
+  [`alter table nodes add column sinks text`],
 ];

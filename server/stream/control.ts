@@ -7,7 +7,7 @@ import type { Position } from "../../identity/position.ts";
 import type { Reason } from "../../identity/refusal.ts";
 import type { Role } from "../../identity/scope.ts";
 import type { NodeIdentity } from "../authority/authority.ts";
-import type { Degraded, Enrolment, Progress, Refused } from "../store/nodes.ts";
+import type { Degraded, Enrolment, Progress, Refused, SinkHealth } from "../store/nodes.ts";
 
 /** A stream, by a number of its thread's. */
 export type StreamId = number;
@@ -23,6 +23,8 @@ export interface Admission {
   readonly resync: boolean;
   /** Nothing is sent to any node of the cluster: see directory/epochs.ts. */
   readonly fenced: boolean;
+  /** Whether it said of sinks that they follow by themselves. */
+  readonly followed: boolean;
 }
 
 /** Questions, each with what it is answered by. */
@@ -61,6 +63,8 @@ export type Note =
     }
   | { readonly kind: "acked"; readonly position: Position; readonly by: "delta" | "snapshot" | undefined }
   | { readonly kind: "degraded"; readonly degraded: readonly Degraded[] }
+  /** Sinks that follow by themselves; only what is new of them. */
+  | { readonly kind: "sinks"; readonly sinks: readonly Said[] }
   | {
       readonly kind: "refused";
       readonly refused: Refused;
@@ -68,6 +72,9 @@ export type Note =
       readonly refusal: Admission["refusal"];
     }
   | { readonly kind: "closed" };
+
+/** What a node says of a sink that follows by itself. */
+export type Said = Omit<SinkHealth, "since">;
 
 /** From a thread with streams. */
 export type FromStreams =

@@ -12,6 +12,7 @@ import { Refusal, refuse } from "../../identity/refusal.ts";
 import type { Role } from "../../identity/scope.ts";
 import {
   type Ack,
+  type Heartbeat,
   type Hello,
   type Nack,
   type SyncRequest,
@@ -54,6 +55,10 @@ export interface SyncContext {
 
 /** A stream that takes longer than this for one piece of a snapshot does not keep others waiting, in milliseconds. */
 const patience = 5_000;
+
+/** No agent has more sinks that follow by themselves, and none names more people. */
+const mostSinks = 8;
+const mostLingering = 1000;
 
 const modes: Record<Mode, Welcome_Mode> = {
   "up-to-date": Welcome_Mode.UP_TO_DATE,
@@ -112,6 +117,8 @@ class Stream implements OpenStream {
   /** The revision of the protocol that both ends speak. */
   #protocol: number = protocols.oldest;
   #isDegraded = true;
+  /** What was last noted of its sinks; undefined: nothing yet. */
+  #sinks: string | undefined;
   #ended = false;
 
   constructor(ctx: SyncContext, call: SyncCall, id: StreamId, admission: Admission, until: number) {
@@ -185,7 +192,7 @@ class Stream implements OpenStream {
         this.#nack(say.value, now);
         return;
       case "heartbeat":
-        this.on({ kind: "heartbeat", position: parsePosition(say.value.position), now });
+        this.#heartbeat(say.value, now);
         return;
       case undefined:
         refuse("invalid", "a message of a kind that is not known here");
@@ -247,6 +254,20 @@ class Stream implements OpenStream {
     const to = this.#session.sent?.to;
     // One object for the whole fleet: it crosses to the other thread once.
     this.on({ kind: "ack", position: to && samePosition(to, position) ? to : position, now });
+  }
+
+  #heartbeat({ position, sinks }: Heartbeat, now: number): void {
+    this.on({ kind: "heartbeat", position: parsePosition(position), now });
+    // That a node has none is told of controllers, and of who had one before: a whole fleet would say it at each start.
+    const { node, followed } = this.#admission;
+    if (sinks.length === 0 && this.#sinks === undefined && !followed && node.role !== "controller") return;
+    const said = sinks.slice(0, mostSinks).map(({ sink, revision, reason, lingering }) => {
+      return { sink: clean(sink), revision, reason: clean(reason), lingering: lingering.slice(0, mostLingering) };
+    });
+    const text = JSON.stringify(said.map(({ revision, ...each }) => ({ ...each, revision: String(revision) })));
+    if (text === this.#sinks) return;
+    this.#sinks = text;
+    this.#ctx.desk.note(this.#id, { kind: "sinks", sinks: said });
   }
 
   #nack(nack: Nack, now: number): void {

@@ -228,7 +228,8 @@ class Thread {
     entry.claim?.end("another stream of this node took its place");
     entry.claim = line;
     this.#lines.set(stream, line);
-    return { node, head, refusal: progress.refusal, resync, fenced: fencedAt !== undefined };
+    const followed = progress.sinks !== undefined && progress.sinks.length > 0;
+    return { node, head, refusal: progress.refusal, resync, fenced: fencedAt !== undefined, followed };
   }
 
   /** @throws Refusal `forbidden`. */
@@ -268,6 +269,9 @@ class Thread {
         return;
       case "degraded":
         ledger.note(entry, { progress: { degraded: note.degraded } });
+        return;
+      case "sinks":
+        ledger.followed(entry, note.sinks);
         return;
       case "refused":
         ledger.note(entry, { progress: { refused: note.refused, ...(note.refusal && { refusal: note.refusal }) } });

@@ -4,11 +4,14 @@ import { mkdtempDisposable, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { newRequest } from "../../agent/credentials.ts";
 import { realDisk } from "../../agent/disk.ts";
 import { foldersIn, prepareFolders } from "../../agent/folders.ts";
-import { type Identity, type Server, Uplink } from "../../agent/uplink.ts";
+import { type Identity, type Server, type Stream, Uplink } from "../../agent/uplink.ts";
 import { origin } from "../../identity/position.ts";
+import type { Role } from "../../identity/scope.ts";
+import { SinkHealthSchema } from "../../proto/gen/rollcall/v1/node_pb.ts";
 import type { Position } from "../../proto/gen/rollcall/v1/resource_pb.ts";
 import { printPosition } from "../../proto/wire.ts";
 import type { ControlPlane } from "./control-plane.ts";
@@ -19,41 +22,65 @@ export class Holder implements Disposable {
   /** What it holds. */
   at: Position;
   ended: string | undefined;
+  /** Whether it acks what it is sent; what it was sent before it does, it acks then. */
+  acks = true;
   readonly #link: Uplink;
-  readonly #end: () => void;
+  readonly #stream: Stream;
+  #sent: Position | undefined;
 
   constructor(server: Server, identity: Identity, from = printPosition(origin), highestUid = 0) {
     this.at = from;
     this.#link = new Uplink(server, identity);
-    const stream = this.#link.sync({
+    this.#stream = this.#link.sync({
       heard: ({ say }) => {
         this.heard.push(say.case ?? "");
         const to = say.case === "delta" || say.case === "snapshotEnd" ? say.value.to : undefined;
-        if (!to) return;
-        this.at = to;
-        stream.say({ case: "ack", value: { $typeName: "rollcall.v1.Ack", position: to, sinks: [] } });
+        this.#sent = to ?? this.#sent;
+        if (this.acks) this.ack();
       },
       closed: (error) => {
         this.ended = String(error);
       },
     });
-    this.#end = () => stream.end();
     // The older revision: a fleet is never upgraded at once.
     const who = { protocolMin: 1, protocolMax: 1, software: "test", instanceId: "test" };
     const highest = { highestUid, highestGid: 0 };
-    stream.say({ case: "hello", value: { $typeName: "rollcall.v1.Hello", ...who, ...highest, position: from } });
+    this.#stream.say({ case: "hello", value: { $typeName: "rollcall.v1.Hello", ...who, ...highest, position: from } });
+  }
+
+  /** Acks what it was sent last. */
+  ack(): void {
+    this.acks = true;
+    const position = this.#sent;
+    this.#sent = undefined;
+    if (!position) return;
+    this.at = position;
+    this.#stream.say({ case: "ack", value: { $typeName: "rollcall.v1.Ack", position, sinks: [] } });
+  }
+
+  /** Says how far its slurm sink is. */
+  slurm(revision: bigint, reason = "", lingering: readonly number[] = []): void {
+    this.say([{ sink: "slurm", revision, reason, lingering: [...lingering] }]);
+  }
+
+  /** Says how far its sinks are that follow by themselves. */
+  say(health: readonly MessageInitShape<typeof SinkHealthSchema>[]): void {
+    const sinks = health.map((each) => create(SinkHealthSchema, each));
+    this.#stream.say({ case: "heartbeat", value: { $typeName: "rollcall.v1.Heartbeat", position: this.at, sinks } });
   }
 
   [Symbol.dispose](): void {
-    this.#end();
+    this.#stream.end();
     this.#link[Symbol.dispose]();
   }
 }
 
-/** Enrols login nodes `n0`, `n1`, ...; they share a key. */
+/** Enrols login nodes `n0`, `n1`, ..., or nodes of another role under another name; they share a key. */
 export async function enrolled(
   plane: ControlPlane,
   count: number,
+  role: Role = "login",
+  name = "n",
 ): Promise<{ server: Server; identities: readonly Identity[] }> {
   await using folder = await mkdtempDisposable(join(tmpdir(), "rollcall-holder-"));
   const folders = foldersIn(folder.path);
@@ -64,7 +91,8 @@ export async function enrolled(
   const identities = await Promise.all(
     Array.from({ length: count }, async (_, n): Promise<Identity> => {
       using link = new Uplink(server);
-      return { keyPem, chainPem: await link.enroll({ joinToken: await plane.joinToken("login") }, request, `n${n}`) };
+      const joinToken = await plane.joinToken(role);
+      return { keyPem, chainPem: await link.enroll({ joinToken }, request, `${name}${n}`) };
     }),
   );
   return { server, identities };

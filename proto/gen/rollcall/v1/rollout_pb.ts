@@ -8,7 +8,7 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Node } from "./node_pb.ts";
+import type { Node, SinkHealth } from "./node_pb.ts";
 import { file_rollcall_v1_node } from "./node_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file rollcall/v1/rollout.proto.
  */
 export const file_rollcall_v1_rollout: GenFile = /*@__PURE__*/
-  fileDesc("Chlyb2xsY2FsbC92MS9yb2xsb3V0LnByb3RvEgtyb2xsY2FsbC52MSLcAgoHUm9sbG91dBIPCgdjbHVzdGVyGAEgASgJEhAKCHJldmlzaW9uGAIgASgEEgwKBGhlYWQYAyABKAQSMAoMY29tbWl0dGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVjYXVzZRgFIAEoCRIpCgVzdGF0ZRgGIAEoDjIaLnJvbGxjYWxsLnYxLlJvbGxvdXQuU3RhdGUSDQoFYWNrZWQYByABKA0SDQoFbm9kZXMYCCABKA0SDwoHc3VtbWFyeRgJIAEoCRImCgt3YWl0aW5nX2ZvchgKIAMoCzIRLnJvbGxjYWxsLnYxLk5vZGUiXQoFU3RhdGUSFQoRU1RBVEVfVU5TUEVDSUZJRUQQABISCg5TVEFURV9DT01QTEVURRABEhUKEVNUQVRFX1BST0dSRVNTSU5HEAISEgoOU1RBVEVfREVHUkFERUQQAyI2ChFHZXRSb2xsb3V0UmVxdWVzdBIPCgdjbHVzdGVyGAEgASgJEhAKCHJldmlzaW9uGAIgASgEIjsKEkdldFJvbGxvdXRSZXNwb25zZRIlCgdyb2xsb3V0GAEgASgLMhQucm9sbGNhbGwudjEuUm9sbG91dCI4ChNXYXRjaFJvbGxvdXRSZXF1ZXN0Eg8KB2NsdXN0ZXIYASABKAkSEAoIcmV2aXNpb24YAiABKAQiPQoUV2F0Y2hSb2xsb3V0UmVzcG9uc2USJQoHcm9sbG91dBgBIAEoCzIULnJvbGxjYWxsLnYxLlJvbGxvdXQiTgoUTGlzdFJldmlzaW9uc1JlcXVlc3QSDwoHY2x1c3RlchgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJ9CghSZXZpc2lvbhIQCghyZXZpc2lvbhgBIAEoBBIwCgxjb21taXR0ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWNhdXNlGAMgASgJEgwKBHB1dHMYBCABKA0SEAoIcmVtb3ZhbHMYBSABKA0iWgoVTGlzdFJldmlzaW9uc1Jlc3BvbnNlEigKCXJldmlzaW9ucxgBIAMoCzIVLnJvbGxjYWxsLnYxLlJldmlzaW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTKOAgoOUm9sbG91dFNlcnZpY2USTQoKR2V0Um9sbG91dBIeLnJvbGxjYWxsLnYxLkdldFJvbGxvdXRSZXF1ZXN0Gh8ucm9sbGNhbGwudjEuR2V0Um9sbG91dFJlc3BvbnNlElUKDFdhdGNoUm9sbG91dBIgLnJvbGxjYWxsLnYxLldhdGNoUm9sbG91dFJlcXVlc3QaIS5yb2xsY2FsbC52MS5XYXRjaFJvbGxvdXRSZXNwb25zZTABElYKDUxpc3RSZXZpc2lvbnMSIS5yb2xsY2FsbC52MS5MaXN0UmV2aXNpb25zUmVxdWVzdBoiLnJvbGxjYWxsLnYxLkxpc3RSZXZpc2lvbnNSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp, file_rollcall_v1_node]);
+  fileDesc("Chlyb2xsY2FsbC92MS9yb2xsb3V0LnByb3RvEgtyb2xsY2FsbC52MSKFAwoHUm9sbG91dBIPCgdjbHVzdGVyGAEgASgJEhAKCHJldmlzaW9uGAIgASgEEgwKBGhlYWQYAyABKAQSMAoMY29tbWl0dGVkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVjYXVzZRgFIAEoCRIpCgVzdGF0ZRgGIAEoDjIaLnJvbGxjYWxsLnYxLlJvbGxvdXQuU3RhdGUSDQoFYWNrZWQYByABKA0SDQoFbm9kZXMYCCABKA0SDwoHc3VtbWFyeRgJIAEoCRImCgt3YWl0aW5nX2ZvchgKIAMoCzIRLnJvbGxjYWxsLnYxLk5vZGUSJwoGYmVoaW5kGAsgAygLMhcucm9sbGNhbGwudjEuU2lua0JlaGluZCJdCgVTdGF0ZRIVChFTVEFURV9VTlNQRUNJRklFRBAAEhIKDlNUQVRFX0NPTVBMRVRFEAESFQoRU1RBVEVfUFJPR1JFU1NJTkcQAhISCg5TVEFURV9ERUdSQURFRBADIkEKClNpbmtCZWhpbmQSDAoEbm9kZRgBIAEoCRIlCgRzaW5rGAIgASgLMhcucm9sbGNhbGwudjEuU2lua0hlYWx0aCI2ChFHZXRSb2xsb3V0UmVxdWVzdBIPCgdjbHVzdGVyGAEgASgJEhAKCHJldmlzaW9uGAIgASgEIjsKEkdldFJvbGxvdXRSZXNwb25zZRIlCgdyb2xsb3V0GAEgASgLMhQucm9sbGNhbGwudjEuUm9sbG91dCI4ChNXYXRjaFJvbGxvdXRSZXF1ZXN0Eg8KB2NsdXN0ZXIYASABKAkSEAoIcmV2aXNpb24YAiABKAQiPQoUV2F0Y2hSb2xsb3V0UmVzcG9uc2USJQoHcm9sbG91dBgBIAEoCzIULnJvbGxjYWxsLnYxLlJvbGxvdXQiTgoUTGlzdFJldmlzaW9uc1JlcXVlc3QSDwoHY2x1c3RlchgBIAEoCRIRCglwYWdlX3NpemUYAiABKAUSEgoKcGFnZV90b2tlbhgDIAEoCSJ9CghSZXZpc2lvbhIQCghyZXZpc2lvbhgBIAEoBBIwCgxjb21taXR0ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWNhdXNlGAMgASgJEgwKBHB1dHMYBCABKA0SEAoIcmVtb3ZhbHMYBSABKA0iWgoVTGlzdFJldmlzaW9uc1Jlc3BvbnNlEigKCXJldmlzaW9ucxgBIAMoCzIVLnJvbGxjYWxsLnYxLlJldmlzaW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCTKOAgoOUm9sbG91dFNlcnZpY2USTQoKR2V0Um9sbG91dBIeLnJvbGxjYWxsLnYxLkdldFJvbGxvdXRSZXF1ZXN0Gh8ucm9sbGNhbGwudjEuR2V0Um9sbG91dFJlc3BvbnNlElUKDFdhdGNoUm9sbG91dBIgLnJvbGxjYWxsLnYxLldhdGNoUm9sbG91dFJlcXVlc3QaIS5yb2xsY2FsbC52MS5XYXRjaFJvbGxvdXRSZXNwb25zZTABElYKDUxpc3RSZXZpc2lvbnMSIS5yb2xsY2FsbC52MS5MaXN0UmV2aXNpb25zUmVxdWVzdBoiLnJvbGxjYWxsLnYxLkxpc3RSZXZpc2lvbnNSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_timestamp, file_rollcall_v1_node]);
 
 /**
  * How one revision stands.
@@ -93,6 +93,14 @@ export type Rollout = Message<"rollcall.v1.Rollout"> & {
    * @generated from field: repeated rollcall.v1.Node waiting_for = 10;
    */
   waitingFor: Node[];
+
+  /**
+   * Sinks that follow by themselves and have not made this revision true yet, at most 100: the nodes hold it, and Slurm is behind. The state says
+   * nothing of them, the summary does.
+   *
+   * @generated from field: repeated rollcall.v1.SinkBehind behind = 11;
+   */
+  behind: SinkBehind[];
 };
 
 /**
@@ -151,6 +159,34 @@ export const Rollout_StateSchema: GenEnum<Rollout_State> = /*@__PURE__*/
   enumDesc(file_rollcall_v1_rollout, 0, 0);
 
 /**
+ * A sink that is behind what its node holds.
+ *
+ * @generated from message rollcall.v1.SinkBehind
+ */
+export type SinkBehind = Message<"rollcall.v1.SinkBehind"> & {
+  /**
+   * The node's name.
+   *
+   * @generated from field: string node = 1;
+   */
+  node: string;
+
+  /**
+   * Which sink, how far it is, why and since when.
+   *
+   * @generated from field: rollcall.v1.SinkHealth sink = 2;
+   */
+  sink?: SinkHealth | undefined;
+};
+
+/**
+ * Describes the message rollcall.v1.SinkBehind.
+ * Use `create(SinkBehindSchema)` to create a new message.
+ */
+export const SinkBehindSchema: GenMessage<SinkBehind> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_rollout, 1);
+
+/**
  * Which rollout.
  *
  * @generated from message rollcall.v1.GetRolloutRequest
@@ -176,7 +212,7 @@ export type GetRolloutRequest = Message<"rollcall.v1.GetRolloutRequest"> & {
  * Use `create(GetRolloutRequestSchema)` to create a new message.
  */
 export const GetRolloutRequestSchema: GenMessage<GetRolloutRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_rollout, 1);
+  messageDesc(file_rollcall_v1_rollout, 2);
 
 /**
  * One rollout.
@@ -197,7 +233,7 @@ export type GetRolloutResponse = Message<"rollcall.v1.GetRolloutResponse"> & {
  * Use `create(GetRolloutResponseSchema)` to create a new message.
  */
 export const GetRolloutResponseSchema: GenMessage<GetRolloutResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_rollout, 2);
+  messageDesc(file_rollcall_v1_rollout, 3);
 
 /**
  * Which rollout.
@@ -225,7 +261,7 @@ export type WatchRolloutRequest = Message<"rollcall.v1.WatchRolloutRequest"> & {
  * Use `create(WatchRolloutRequestSchema)` to create a new message.
  */
 export const WatchRolloutRequestSchema: GenMessage<WatchRolloutRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_rollout, 3);
+  messageDesc(file_rollcall_v1_rollout, 4);
 
 /**
  * One state of a rollout.
@@ -246,7 +282,7 @@ export type WatchRolloutResponse = Message<"rollcall.v1.WatchRolloutResponse"> &
  * Use `create(WatchRolloutResponseSchema)` to create a new message.
  */
 export const WatchRolloutResponseSchema: GenMessage<WatchRolloutResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_rollout, 4);
+  messageDesc(file_rollcall_v1_rollout, 5);
 
 /**
  * Which revisions.
@@ -281,7 +317,7 @@ export type ListRevisionsRequest = Message<"rollcall.v1.ListRevisionsRequest"> &
  * Use `create(ListRevisionsRequestSchema)` to create a new message.
  */
 export const ListRevisionsRequestSchema: GenMessage<ListRevisionsRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_rollout, 5);
+  messageDesc(file_rollcall_v1_rollout, 6);
 
 /**
  * One committed change of a cluster.
@@ -330,7 +366,7 @@ export type Revision = Message<"rollcall.v1.Revision"> & {
  * Use `create(RevisionSchema)` to create a new message.
  */
 export const RevisionSchema: GenMessage<Revision> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_rollout, 6);
+  messageDesc(file_rollcall_v1_rollout, 7);
 
 /**
  * Some revisions.
@@ -358,7 +394,7 @@ export type ListRevisionsResponse = Message<"rollcall.v1.ListRevisionsResponse">
  * Use `create(ListRevisionsResponseSchema)` to create a new message.
  */
 export const ListRevisionsResponseSchema: GenMessage<ListRevisionsResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_rollout, 7);
+  messageDesc(file_rollcall_v1_rollout, 8);
 
 /**
  * Served on the public port, bearer token.
