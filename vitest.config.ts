@@ -11,6 +11,8 @@ export default defineConfig({
       {
         test: {
           name: "unit",
+          // Some make keys or try every byte: seconds, on a machine that does other work.
+          testTimeout: 60_000,
           include: [
             "identity/**/*.test.ts",
             "proto/**/*.test.ts",
