@@ -50,3 +50,8 @@ test("errors say what was done, to which file, and why", async () => {
   expect(String(error)).toBe(`Error: replace ${folder.path}/x: ENOENT`);
   expect(errnoOf(error)).toBe("ENOENT");
 });
+
+test("names an errno that libuv has no name for", () => {
+  const overQuota = Object.assign(new Error("write"), { code: "Unknown system error -122", errno: -122 });
+  expect(errnoOf(new Error("stage", { cause: overQuota }))).toBe("EDQUOT");
+});

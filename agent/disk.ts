@@ -8,6 +8,7 @@
 
 import { constants } from "node:fs";
 import { chmod, type FileHandle, lstat, mkdir, open, readdir, rename, unlink } from "node:fs/promises";
+import { constants as system } from "node:os";
 import { dirname } from "node:path";
 
 /** A regular file as it lies on the disk. */
@@ -48,6 +49,8 @@ export interface Disk {
   sync(folder: string): Promise<void>;
 }
 
+const { errno: errnos } = system;
+
 /** The machine's own file system. */
 export const realDisk: Disk = {
   read: (path) => worded(`read ${path}`, () => readRegular(path)),
@@ -76,9 +79,15 @@ export const realDisk: Disk = {
 /** The errno at the bottom of an error's causes: `ENOSPC`; undefined if no system call failed. */
 export function errnoOf(error: unknown): string | undefined {
   for (let at = error; at instanceof Error; at = at.cause) {
-    if ("code" in at && typeof at.code === "string" && "errno" in at) return at.code;
+    if (!("code" in at) || typeof at.code !== "string" || !("errno" in at)) continue;
+    // libuv has names for most only; EDQUOT comes as "Unknown system error -122".
+    return at.code.startsWith("Unknown system error") ? (nameOf(at.errno) ?? at.code) : at.code;
   }
   return undefined;
+}
+
+function nameOf(errno: unknown): string | undefined {
+  return Object.entries(errnos).find(([, number]) => number === -Number(errno))?.[0];
 }
 
 async function worded<T>(what: string, act: () => Promise<T>): Promise<T> {

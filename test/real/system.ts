@@ -174,11 +174,11 @@ export class HostedNode implements AsyncDisposable {
   }
 
   /** Enrols a host with a join token of its own, and starts its agent. */
-  static async join(plane: HostedPlane, host: Host, role: Role): Promise<HostedNode> {
+  static async join(plane: HostedPlane, host: Host, role: Role, through: readonly string[] = []): Promise<HostedNode> {
     const node = new HostedNode(host, plane);
     await host.write("/etc/rollcall/ca.pem", plane.ca);
     await host.write("/etc/rollcall/join-token", await plane.joinToken(role), 0o600);
-    await node.start();
+    await node.start(through);
     return node;
   }
 
@@ -187,12 +187,26 @@ export class HostedNode implements AsyncDisposable {
     return this.#agent;
   }
 
-  /** Starts the agent, and gives the mode in which the server continued with it. */
-  async start(): Promise<"up-to-date" | "delta" | "snapshot" | "wait"> {
+  /**
+   * Starts the agent, and gives the mode in which the server continued with it.
+   * @param through the words before its command, if something is to run it.
+   */
+  async start(through: readonly string[] = []): Promise<"up-to-date" | "delta" | "snapshot" | "wait"> {
+    this.begin(through);
+    return this.connected();
+  }
+
+  /** Starts the agent. */
+  begin(through: readonly string[] = []): void {
     const server = ["--server", `${this.#plane.host.name}:8444`, "--ca", "/etc/rollcall/ca.pem"];
     const own = ["--join-token-file", "/etc/rollcall/join-token", "--state", this.state];
-    this.#agent = new Started(this.host.spawn(bin("rollcall-agent"), [...server, ...own]));
-    const [, mode = ""] = await this.#agent.says(/"mode":(\d)[^\n]*"msg":"connected"/);
+    const [command = "", ...words] = [...through, bin("rollcall-agent"), ...server, ...own];
+    this.#agent = new Started(this.host.spawn(command, words));
+  }
+
+  /** Resolves once the agent that was started last has connected, with the mode in which the server continued. */
+  async connected(): Promise<"up-to-date" | "delta" | "snapshot" | "wait"> {
+    const [, mode = ""] = await this.process.says(/"mode":(\d)[^\n]*"msg":"connected"/);
     const found = (["up-to-date", "delta", "snapshot", "wait"] as const)[Number(mode) - 1];
     if (!found) throw new Error(`the server continued in mode ${mode}`);
     return found;

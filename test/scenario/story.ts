@@ -4,9 +4,11 @@
  * if it does not. Lines that start with `#` are for the reader.
  */
 
+import { execFile } from "node:child_process";
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
 import type { Role } from "../../identity/scope.ts";
 import { ed25519Line } from "../../identity/testing.ts";
 import { DirectoryService } from "../../proto/gen/rollcall/v1/directory_pb.ts";
@@ -135,6 +137,10 @@ class Story implements AsyncDisposable {
       case "ban":
         await (await this.#plane.client(NodeService)).banNode({ node: a });
         return "banned";
+      case "program":
+        return this.#program(a, b, words[2] ?? "");
+      case "limit":
+        return this.#limit(a, b);
       case "break":
         await this.#node(a).shadowProgram("ssh-keygen", "#!/bin/sh\nexit 1\n");
         return "broken";
@@ -156,6 +162,27 @@ class Story implements AsyncDisposable {
       default:
         throw new Error(`no story knows the command ${verb}`);
     }
+  }
+
+  /** A program that the agent asks, as it shall be on one node from now on. */
+  async #program(name: string, program: string, how: string): Promise<string> {
+    const scripts: Record<string, string | undefined> = {
+      works: "#!/bin/sh\nexit 0\n",
+      fails: "#!/bin/sh\nexit 1\n",
+      hangs: "#!/bin/sh\nexec sleep 600\n",
+      real: undefined,
+    };
+    if (!(how in scripts)) throw new Error(`a program works, fails, hangs or is real, not ${how}`);
+    await this.#node(name).shadowProgram(program, scripts[how]);
+    return how;
+  }
+
+  /** How many files the node's agent may have open, from now on: `files=3`. */
+  async #limit(name: string, limit: string): Promise<string> {
+    const files = Number(limit.replace("files=", ""));
+    const { pid } = this.#node(name).process.process;
+    await promisify(execFile)("prlimit", ["--pid", String(pid), `--nofile=${files}:`]);
+    return String(files);
   }
 
   async #scim(method: string, path: string, body?: object, name?: string): Promise<string> {
