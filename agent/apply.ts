@@ -148,6 +148,7 @@ export async function apply(ground: Ground, step: Step): Promise<Applied> {
  */
 export async function repair(ground: Ground): Promise<Applied | undefined> {
   const { disk, folders, memory, sinks } = ground;
+  await ground.gate.refresh();
   if (samePosition(memory.copy.at, origin) && !memory.unfinished) {
     ground.gate.settled();
     return undefined;

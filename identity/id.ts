@@ -28,6 +28,12 @@ const closed: readonly (IdRange & { readonly whose: string })[] = [
   { first: 2_147_483_648, last: 4_294_967_295, whose: "ids that libnss-cache cannot index" },
 ];
 
+/** What is left: every number that a person may have. */
+export const idsOfPeople: readonly IdRange[] = closed.flatMap(({ last }, at) => {
+  const next = closed[at + 1];
+  return next && next.first > last + 1 ? [{ first: last + 1, last: next.first - 1 }] : [];
+});
+
 /** @throws Refusal `invalid`: not a whole number from 1000 to 2^31-1, or in a range that is someone else's. */
 export function parseUid(value: unknown): Uid {
   return parseId("uid", value) as Uid;

@@ -9,6 +9,7 @@ import { nssSink } from "../sinks/nss/sink.ts";
 import { sshSink } from "../sinks/ssh.ts";
 import { sudoSink } from "../sinks/sudo/sink.ts";
 import { Gate } from "./gate.ts";
+import { parseLocal } from "./local.ts";
 import { type Policy, unstated } from "./policy.ts";
 import { parsePolicy } from "./read.ts";
 
@@ -209,6 +210,86 @@ describe("a policy that changes", () => {
       expect(served(disk)).not.toContain("user1:");
     }
     expect(complaints).toEqual(["Error: no YAML", "Error: the policy file is gone"]);
+  });
+});
+
+describe("the node's own accounts", () => {
+  const none = { passwd: "", group: "", subuid: "" };
+
+  /** A gate above an /etc that a test can write. */
+  function above(texts: Partial<typeof none>) {
+    let now = parseLocal({ ...none, ...texts });
+    let isOther = true;
+    const local = {
+      get now() {
+        return now;
+      },
+      refresh: async () => {
+        const was = isOther;
+        isOther = false;
+        return was;
+      },
+    };
+    return {
+      gate: new Gate(unstated, async () => unstated, undefined, local),
+      write: (next: Partial<typeof none>) => {
+        now = parseLocal({ ...none, ...next });
+        isOther = true;
+      },
+    };
+  }
+
+  test("win: of a user or a group that has the name or the number of one, no sink sees anything", async () => {
+    const { gate } = above({ passwd: "user1:x:1001:1001::/:/bin/sh\nx:x:200002:1::/:/bin/sh", group: "team1:x:1001:" });
+    const { disk, ground } = await open(gate);
+    const good = [person(3), key(3, 3), team(2), member(2, 3), sudo(2)];
+    const bad = [person(1), key(1, 1), person(2), key(2, 2), team(1), sudo(1, "ALL")];
+    const { isolated } = await apply(ground, stepTo(ground.memory.copy, [...good, ...bad]));
+    expect(isolated.get("policy")).toEqual([
+      { key: "user/200001", reason: "local: the user user1 is in this node's own /etc/passwd, with uid 1001" },
+      { key: "user/200002", reason: "local: uid 200002 is x's in this node's own /etc/passwd" },
+      { key: "group/70001", reason: "local: the group team1 is in this node's own /etc/group, with gid 1001" },
+    ]);
+    expect(isolated.get("sudo")).toEqual([{ key: "sudo/70001", reason: "group 70001 is not known here" }]);
+    const alone = await open(new Gate());
+    await apply(alone.ground, stepTo(alone.ground.memory.copy, good));
+    expect(served(disk)).toBe(served(alone.disk));
+  });
+
+  test("that may become people in containers are said, and nobody is kept back", async () => {
+    const { gate } = above({ subuid: "bob:200001:2" });
+    const { disk, ground } = await open(gate);
+    const reason = (who: string) =>
+      `local: served, but bob may become ${who} in containers: 200001..200002 in this node's own /etc/subuid`;
+    const first = await apply(ground, stepTo(ground.memory.copy, [person(1), person(3)]));
+    expect(first.isolated.get("policy")).toEqual([{ key: "user/200001", reason: reason("user1") }]);
+    expect(served(disk)).toContain("user1:");
+    const second = await apply(ground, stepTo(ground.memory.copy, [person(1), person(2), person(3)]));
+    expect(second.isolated.get("policy")).toEqual([{ key: "user/200001", reason: reason("user1 (and 1 others)") }]);
+    const repaired = await repair(ground);
+    expect(repaired?.isolated.get("policy")).toHaveLength(1);
+    const last = await apply(ground, stepTo(ground.memory.copy, [person(3)]));
+    expect(last.isolated.get("policy")).toBeUndefined();
+  });
+
+  test("that come take away what is served, at the next step or repair; that go give it back", async () => {
+    const { gate, write } = above({});
+    const { disk, ground } = await open(gate);
+    const all = [person(1), key(1, 1), person(2)];
+    await apply(ground, stepTo(ground.memory.copy, all));
+    expect(served(disk)).toContain("user1:");
+    write({ passwd: "user1:x:1001:1001::/:/bin/sh" });
+    const repaired = await repair(ground);
+    expect(repaired?.isolated.get("policy")).toHaveLength(1);
+    expect(served(disk)).not.toContain("user1:");
+    expect([...disk.files().keys()]).not.toContain("/state/served/ssh/authorized_keys.d/user1");
+    write({});
+    await apply(ground, stepTo(ground.memory.copy, [...all, person(3)]));
+    expect(served(disk)).toContain("user1:");
+    write({ group: "user3:x:70:" });
+    const { isolated } = await apply(ground, stepTo(ground.memory.copy, all));
+    expect(isolated.get("policy")).toBeUndefined();
+    expect(served(disk)).not.toContain("user3:");
   });
 });
 
