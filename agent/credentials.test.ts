@@ -20,13 +20,28 @@ function openssl(args: string[], input?: string | Uint8Array): Buffer {
 /** An authority of openssl's own: the agent's requests must mean the same to anybody. */
 function authority() {
   const folder = mkdtempDisposableSync("/tmp/rollcall-credentials-");
-  const [key, cert] = [join(folder.path, "ca-key.pem"), join(folder.path, "ca.pem")];
+  const [key, cert, names] = ["ca-key.pem", "ca.pem", "names"].map((name) => join(folder.path, name)) as [
+    string,
+    string,
+    string,
+  ];
   openssl(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=ca", "-keyout", key, "-out", cert]);
   return {
-    sign(request: Uint8Array): string {
+    sign(request: Uint8Array, name?: string): string {
+      writeFileSync(names, name === undefined ? "" : `subjectAltName=${name}\n`);
       writeFileSync(join(folder.path, "node.csr"), request);
       const args = ["-req", "-inform", "DER", "-in", join(folder.path, "node.csr"), "-CA", cert, "-CAkey", key];
-      return openssl(["x509", ...args, "-CAcreateserial", "-days", "1", "-subj", "/CN=node"]).toString();
+      return openssl([
+        "x509",
+        ...args,
+        "-CAcreateserial",
+        "-days",
+        "1",
+        "-subj",
+        "/CN=node",
+        "-extfile",
+        names,
+      ]).toString();
     },
     [Symbol.dispose]: () => folder.remove(),
   };
@@ -60,6 +75,19 @@ test("a chain for the node's key is kept and comes back after a power cut", asyn
   const stored = await storeChain(disk, folders, ca.sign(request));
   expect(stored.life.to - stored.life.from).toBe(24 * 3_600_000);
   expect(await loadCredentials(disk.after("power cut"), folders)).toEqual(stored);
+});
+
+test.each([
+  ["URI:spiffe://rollcall/cluster/default/role/login/node/n1", "login"],
+  ["URI:spiffe://rollcall/cluster/default/role/compute/node/n1", "compute"],
+  ["URI:spiffe://rollcall/cluster/default/role/king/node/n1", undefined],
+  ["URI:spiffe://rollcall/cluster/role/login/node/n1", undefined],
+  ["DNS:login-1", undefined],
+])("a certificate for %s says the role %s", async (name, role) => {
+  using ca = authority();
+  const disk = new SimulatedDisk();
+  await storeChain(disk, folders, ca.sign(await newRequest(disk, folders), name));
+  expect(await loadCredentials(disk, folders)).toMatchObject({ role });
 });
 
 test("a chain for another key is refused, and what was held is kept", async () => {

@@ -13,6 +13,7 @@ import {
   X509Certificate,
 } from "node:crypto";
 import { join } from "node:path";
+import { type Role, roles } from "../identity/scope.ts";
 import type { Disk } from "./disk.ts";
 import type { Folders } from "./folders.ts";
 
@@ -22,6 +23,8 @@ export interface Credentials {
   /** The node's certificate, then the authority's. */
   readonly chainPem: string;
   readonly life: Life;
+  /** The node's role, as the control plane certified it; undefined if it is none that this agent knows. */
+  readonly role: Role | undefined;
 }
 
 /** When a certificate is good, milliseconds since 1970. */
@@ -82,7 +85,14 @@ function fit(keyPem: string, chainPem: string): Credentials {
     keyPem,
     chainPem,
     life: { from: Date.parse(certificate.validFrom), to: Date.parse(certificate.validTo) },
+    role: roleIn(certificate.subjectAltName ?? ""),
   };
+}
+
+/** Of the one name that a node's certificate has: `URI:spiffe://DOMAIN/cluster/C/role/R/node/N`. */
+function roleIn(names: string): Role | undefined {
+  const [, found] = /^URI:spiffe:\/\/[^/,"]+\/cluster\/[^/,"]+\/role\/([a-z]+)\/node\/[^/,"]+$/.exec(names) ?? [];
+  return roles.find((role) => role === found);
 }
 
 async function replace(disk: Disk, folders: Folders, path: string, text: string): Promise<void> {

@@ -1,6 +1,7 @@
 /** rollcall-agent: wires the agent together on a real disk, clock and network, and stops cleanly when it is told to. */
 
 import { randomUUID } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join as path } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -10,6 +11,7 @@ import packageJson from "../package.json" with { type: "json" };
 import { start } from "./apply.ts";
 import { attempts } from "./attempts.ts";
 import type { Clock } from "./clock.ts";
+import { loadCredentials } from "./credentials.ts";
 import { realDisk } from "./disk.ts";
 import { foldersIn } from "./folders.ts";
 import { follow } from "./follow.ts";
@@ -17,9 +19,16 @@ import { placeLinks } from "./links.ts";
 import { join } from "./membership.ts";
 import { type LinkOptions, type Options, readLinkOptions, readOptions, usage } from "./options.ts";
 import { Gate } from "./policy/gate.ts";
+import { LocalAccounts } from "./policy/local.ts";
+import { allowsUid, usualSessions } from "./policy/policy.ts";
 import { readPolicy } from "./policy/read.ts";
 import { Replica } from "./replica.ts";
+import type { Sink } from "./sink.ts";
 import { nssSink } from "./sinks/nss/sink.ts";
+import { whyNoSessions } from "./sinks/sessions/powers.ts";
+import { processesIn } from "./sinks/sessions/processes.ts";
+import { sessionsSink } from "./sinks/sessions/sink.ts";
+import { sweep } from "./sinks/sessions/sweep.ts";
 import { sshSink } from "./sinks/ssh.ts";
 import { sudoSink } from "./sinks/sudo/sink.ts";
 
@@ -37,17 +46,39 @@ async function main(options: Options): Promise<void> {
 
   const policyFile = path(options.etc, "rollcall/policy.yaml");
   const policy = await readPolicy(policyFile);
+  const accounts = new LocalAccounts(options.etc);
+  await accounts.refresh();
   const gate = new Gate(
     policy,
     () => readPolicy(policyFile),
     (err) => log.error({ err }, "the policy cannot be used, the last good one stays"),
+    accounts,
   );
+  // Known before the first step: a node that holds anything has enrolled.
+  const held = await loadCredentials(realDisk, foldersIn(options.state)).catch(() => undefined);
+  let role = held?.role;
+  const whyUnable = (): string | undefined =>
+    whyNoSessions(readFileSync("/proc/self/status", "latin1"), existsSync("/proc/1/status"));
+  if (gate.policy.sessions === "end" && whyUnable() !== undefined) {
+    throw new Error(`the policy says sessions: end, but ${whyUnable()}`);
+  }
+  const sessions = (): Sink =>
+    sessionsSink({
+      processes: processesIn(),
+      sweep,
+      clock,
+      signal,
+      rule: () => gate.policy.sessions ?? usualSessions[role ?? unknownRole()],
+      whyUnable,
+      mayEnd: (uid) => uid >= 1000 && allowsUid(gate.policy, uid) && !gate.local.uids.has(uid),
+      tell: (what, facts) => log.warn(facts, what),
+    });
 
   const { ground, warning, repaired, fault } = await start({
     gate,
     disk: realDisk,
     state: options.state,
-    sinks: (disk, served) => [nssSink(disk, served), sshSink(disk, served), sudoSink(disk, served)],
+    sinks: (disk, served) => [nssSink(disk, served), sshSink(disk, served), sudoSink(disk, served), sessions()],
     gids: await groupIds(options.etc),
   });
   const replica = new Replica(ground);
@@ -60,6 +91,7 @@ async function main(options: Options): Promise<void> {
   const shared = { disk: realDisk, folders: ground.folders, server, clock, log, signal };
   const membership = await join(shared, options.node, options);
   if (!membership) return;
+  role = membership.role;
   if (fault) await repairUntilWhole(replica, log, signal);
   const following = follow({
     replica,
@@ -77,6 +109,10 @@ async function main(options: Options): Promise<void> {
 /** Places the links, and says which. */
 async function linksOnly({ state, etc }: LinkOptions): Promise<void> {
   for (const link of await placeLinks(etc, foldersIn(state).served)) process.stdout.write(`placed ${link}\n`);
+}
+
+function unknownRole(): never {
+  throw new Error("this node's role is not known");
 }
 
 /** Nothing is said to the control plane before the files are what the memory says: a Hello is a claim. */

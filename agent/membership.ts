@@ -2,6 +2,7 @@
 
 import { readFile } from "node:fs/promises";
 import type { Logger } from "pino";
+import type { Role } from "../identity/scope.ts";
 import { attempts } from "./attempts.ts";
 import type { Clock } from "./clock.ts";
 import { type Credentials, halfLife, loadCredentials, newRequest, storeChain } from "./credentials.ts";
@@ -25,6 +26,10 @@ export class Membership {
   constructor(options: MembershipOptions, credentials: Credentials) {
     this.#options = options;
     this.#credentials = credentials;
+  }
+
+  get role(): Role | undefined {
+    return this.#credentials.role;
   }
 
   /** A connection with the newest certificate. */

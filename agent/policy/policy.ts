@@ -8,8 +8,9 @@
  */
 
 import type { Copy, Step } from "../../identity/copy.ts";
-import type { IdRange } from "../../identity/id.ts";
+import type { IdRange, Uid } from "../../identity/id.ts";
 import type { Resource, ResourceKey } from "../../identity/resource.ts";
+import type { Role } from "../../identity/scope.ts";
 import type { SudoCommands } from "../../identity/sudo.ts";
 
 export interface Policy {
@@ -23,7 +24,19 @@ export interface Policy {
   /** By name of the group, the most that it may run. Once stated, nobody else may run anything. */
   readonly sudo: ReadonlyMap<string, SudoCommands> | undefined;
   readonly shrink: Shrink;
+  /** What becomes of the sessions of those who leave; undefined: what is usual for the node's role. */
+  readonly sessions: SessionRule | undefined;
 }
+
+/** Sessions of somebody who leaves are ended, or left alone. */
+export type SessionRule = "end" | "leave";
+
+/** People work on login nodes; elsewhere Slurm minds what runs. */
+export const usualSessions: Readonly<Record<Role, SessionRule>> = {
+  login: "end",
+  compute: "leave",
+  controller: "leave",
+};
 
 /** A step is refused if it takes away more people than `people`, and more than `share` of all. */
 export interface Shrink {
@@ -41,7 +54,13 @@ export const unstated: Policy = {
   shells: undefined,
   sudo: undefined,
   shrink: { people: 20, share: 0.99 },
+  sessions: undefined,
 };
+
+/** Whether a person may have this number here. */
+export function allowsUid({ uids }: Policy, uid: Uid): boolean {
+  return !uids || isWithin(uid, uids);
+}
 
 /** The rule that a resource breaks, in words; undefined if it may be served. */
 export function whyNot(

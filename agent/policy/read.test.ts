@@ -15,6 +15,7 @@ sudo:
   ops: ALL
   helpers: [/usr/bin/id, /bin/echo one]
 shrink: {people: 20, share: 0.3}
+sessions: leave
 `;
 
 test("everything that may be stated", () => {
@@ -32,6 +33,7 @@ test("everything that may be stated", () => {
       ["helpers", ["/bin/echo one", "/usr/bin/id"]],
     ]),
     shrink: { people: 20, share: 0.3 },
+    sessions: "leave",
   });
   expect(parsePolicy("")).toEqual(unstated);
   expect(parsePolicy("sudo: {}").sudo).toEqual(new Map());
@@ -56,6 +58,8 @@ test.each([
   ["shrink: {people: -1, share: 0.5}", "people"],
   ["shrink: {people: 1, share: 50}", "from 0 to 1"],
   ["shrink: {people: 1, share: 0.5, more: 1}", 'no field "more"'],
+  ["sessions: kill", 'sessions "kill" must be end or leave'],
+  ["sessions: true", "must be end or leave"],
   ["uids: [200000-300000]\nuids: [1000-2000]", "unique"],
   ["uids: &a [200000-300000]\ngids: *a", "anchors"],
   ["uids: !!js/function x", "tag"],

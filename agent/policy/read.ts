@@ -56,10 +56,11 @@ export function parsePolicy(text: string): Policy {
     shells: optional(stated["shells"], (value) => new Set(texts("shells", value).map(parseShell))),
     sudo: optional(stated["sudo"], sudo),
     shrink: optional(stated["shrink"], shrink) ?? unstated.shrink,
+    sessions: optional(stated["sessions"], (value) => oneOf("sessions", value, ["end", "leave"])),
   };
 }
 
-const fields = ["uids", "gids", "reserved_users", "reserved_groups", "shells", "sudo", "shrink"];
+const fields = ["uids", "gids", "reserved_users", "reserved_groups", "shells", "sudo", "shrink", "sessions"];
 
 async function readTrusted(path: string): Promise<string | undefined> {
   let file: Awaited<ReturnType<typeof open>>;
@@ -102,6 +103,12 @@ function texts(field: string, value: unknown): string[] {
   if (!Array.isArray(value)) refuse("invalid", `${field} must be a list`);
   return value.map((each: unknown) =>
     typeof each === "string" ? each : refuse("invalid", `${field}: ${quote(each)} must be text`),
+  );
+}
+
+function oneOf<T extends string>(field: string, value: unknown, words: readonly T[]): T {
+  return (
+    words.find((word) => word === value) ?? refuse("invalid", `${field} ${quote(value)} must be ${words.join(" or ")}`)
   );
 }
 
