@@ -71,7 +71,7 @@ describe("hostile names", () => {
     },
   );
 
-  test("what is derived from any text is a name", () => {
+  test("what is derived from any text is a name", { timeout: 30_000 }, () => {
     fc.assert(
       fc.property(
         fc.oneof(fc.string({ unit: "binary" }), fc.stringMatching(/^[A-Za-z_][A-Za-z0-9._-]{0,30}$/)),
@@ -82,7 +82,7 @@ describe("hostile names", () => {
           } catch (err) {
             expect(err).toMatchObject({ reason: "invalid" });
           }
-          for (const name of candidates) expect(parseName(name)).toBe(name);
+          expect(candidates.filter((name) => parseName(name) !== name)).toEqual([]);
           expect(new Set(candidates).size).toBe(candidates.length);
         },
       ),
