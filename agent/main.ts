@@ -24,6 +24,7 @@ import { allowsUid, usualSessions } from "./policy/policy.ts";
 import { readPolicy } from "./policy/read.ts";
 import { Replica } from "./replica.ts";
 import type { Sink } from "./sink.ts";
+import { homesSink } from "./sinks/homes/sink.ts";
 import { nssSink } from "./sinks/nss/sink.ts";
 import { whyNoSessions } from "./sinks/sessions/powers.ts";
 import { processesIn } from "./sinks/sessions/processes.ts";
@@ -74,11 +75,26 @@ async function main(options: Options): Promise<void> {
       tell: (what, facts) => log.warn(facts, what),
     });
 
+  const homes = (): Sink =>
+    homesSink({
+      rule: () => gate.policy.homes,
+      tag: options.node.replaceAll(/[^A-Za-z0-9-]/g, "-"),
+      clock,
+      signal,
+      tell: (what, facts) => log.info(facts, what),
+    });
+
   const { ground, warning, repaired, fault } = await start({
     gate,
     disk: realDisk,
     state: options.state,
-    sinks: (disk, served) => [nssSink(disk, served), sshSink(disk, served), sudoSink(disk, served), sessions()],
+    sinks: (disk, served) => [
+      nssSink(disk, served),
+      sshSink(disk, served),
+      sudoSink(disk, served),
+      sessions(),
+      homes(),
+    ],
     gids: await groupIds(options.etc),
   });
   const replica = new Replica(ground);

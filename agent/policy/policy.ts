@@ -26,6 +26,19 @@ export interface Policy {
   readonly shrink: Shrink;
   /** What becomes of the sessions of those who leave; undefined: what is usual for the node's role. */
   readonly sessions: SessionRule | undefined;
+  /** How homes are made; undefined: none are. */
+  readonly homes: Homes | undefined;
+}
+
+/** How the home of somebody whom the node sees first is made. */
+export interface Homes {
+  /** Absolute: what it starts with. */
+  readonly skeleton: string;
+  readonly mode: number;
+  /** Only homes below one of these are made. */
+  readonly below: readonly string[];
+  /** Where a file system must be mounted before anything is made below it. */
+  readonly mounted: readonly string[];
 }
 
 /** Sessions of somebody who leaves are ended, or left alone. */
@@ -55,6 +68,7 @@ export const unstated: Policy = {
   sudo: undefined,
   shrink: { people: 20, share: 0.99 },
   sessions: undefined,
+  homes: undefined,
 };
 
 /** Whether a person may have this number here. */

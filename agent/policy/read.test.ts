@@ -16,6 +16,7 @@ sudo:
   helpers: [/usr/bin/id, /bin/echo one]
 shrink: {people: 20, share: 0.3}
 sessions: leave
+homes: {skeleton: /etc/skel-hpc, mode: "0711", below: [/home, /srv/homes], mounted: [/home]}
 `;
 
 test("everything that may be stated", () => {
@@ -34,6 +35,13 @@ test("everything that may be stated", () => {
     ]),
     shrink: { people: 20, share: 0.3 },
     sessions: "leave",
+    homes: { skeleton: "/etc/skel-hpc", mode: 0o711, below: ["/home", "/srv/homes"], mounted: ["/home"] },
+  });
+  expect(parsePolicy("homes: {below: [/home]}").homes).toEqual({
+    skeleton: "/etc/skel",
+    mode: 0o700,
+    below: ["/home"],
+    mounted: [],
   });
   expect(parsePolicy("")).toEqual(unstated);
   expect(parsePolicy("sudo: {}").sudo).toEqual(new Map());
@@ -59,6 +67,16 @@ test.each([
   ["shrink: {people: 1, share: 50}", "from 0 to 1"],
   ["shrink: {people: 1, share: 0.5, more: 1}", 'no field "more"'],
   ["sessions: kill", 'sessions "kill" must be end or leave'],
+  ["homes: {}", "below must name a folder"],
+  ["homes: {below: []}", "below must name a folder"],
+  ["homes: {below: [home]}", 'below: "home" must be an absolute path'],
+  ["homes: {below: [/home/]}", "must be an absolute path"],
+  ["homes: {below: [/home/../etc]}", "must be an absolute path"],
+  ["homes: {below: [/home], mode: 700}", "must be text"],
+  ['homes: {below: [/home], mode: "0770"}', "nobody else to write"],
+  ['homes: {below: [/home], mode: "0500"}', "must be text"],
+  ["homes: {below: [/home], skeleton: skel}", 'skeleton: "skel" must be an absolute path'],
+  ["homes: {below: [/home], skel: /etc/skel}", 'homes has no field "skel"'],
   ["sessions: true", "must be end or leave"],
   ["uids: [200000-300000]\nuids: [1000-2000]", "unique"],
   ["uids: &a [200000-300000]\ngids: *a", "anchors"],

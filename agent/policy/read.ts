@@ -13,7 +13,7 @@ import { quote, refuse } from "../../identity/refusal.ts";
 import { parseShell } from "../../identity/resource.ts";
 import { parseSudoCommands, type SudoCommands } from "../../identity/sudo.ts";
 import { errnoOf } from "../disk.ts";
-import { type Policy, type Shrink, unstated } from "./policy.ts";
+import { type Homes, type Policy, type Shrink, unstated } from "./policy.ts";
 
 const longest = 65_536;
 
@@ -57,10 +57,11 @@ export function parsePolicy(text: string): Policy {
     sudo: optional(stated["sudo"], sudo),
     shrink: optional(stated["shrink"], shrink) ?? unstated.shrink,
     sessions: optional(stated["sessions"], (value) => oneOf("sessions", value, ["end", "leave"])),
+    homes: optional(stated["homes"], homes),
   };
 }
 
-const fields = ["uids", "gids", "reserved_users", "reserved_groups", "shells", "sudo", "shrink", "sessions"];
+const fields = ["uids", "gids", "reserved_users", "reserved_groups", "shells", "sudo", "shrink", "sessions", "homes"];
 
 async function readTrusted(path: string): Promise<string | undefined> {
   let file: Awaited<ReturnType<typeof open>>;
@@ -131,6 +132,30 @@ function ranges(field: string, value: unknown): IdRange[] {
 function sudo(value: unknown): Map<string, SudoCommands> {
   const list = Object.entries(mapping("sudo", value));
   return new Map(list.map(([group, commands]) => [parseName(group), parseSudoCommands(commands)]));
+}
+
+function homes(value: unknown): Homes {
+  const stated = mapping("homes", value, ["skeleton", "mode", "below", "mounted"]);
+  const below = folders("homes: below", stated["below"] ?? []);
+  if (below.length === 0) refuse("invalid", "homes: below must name a folder, such as /home");
+  const mode = stated["mode"] ?? "0700";
+  if (typeof mode !== "string" || !/^0?7[0-7][0-7]$/.test(mode) || (Number.parseInt(mode, 8) & 0o022) !== 0) {
+    refuse("invalid", `homes: mode ${quote(mode)} must be text such as "0700", for nobody else to write in`);
+  }
+  const [skeleton = ""] = folders("homes: skeleton", [stated["skeleton"] ?? "/etc/skel"]);
+  return {
+    skeleton,
+    mode: Number.parseInt(mode, 8),
+    below,
+    mounted: folders("homes: mounted", stated["mounted"] ?? []),
+  };
+}
+
+function folders(field: string, value: unknown): string[] {
+  return texts(field, value).map((path) => {
+    if (/^(\/[A-Za-z0-9_][A-Za-z0-9._-]*)+$/.test(path)) return path;
+    return refuse("invalid", `${field}: ${quote(path)} must be an absolute path, of [A-Za-z0-9._-]`);
+  });
 }
 
 function shrink(value: unknown): Shrink {
