@@ -90,6 +90,18 @@ describe("one file per user, sorted lines", () => {
     ]);
   });
 
+  test("who is locked has none, whatever keys they were sent, and has them again afterwards", async () => {
+    const node = new Node();
+    await node.to([person(1), key(1, 1)]);
+    const locked = await node.to([{ ...person(1), locked: true }, key(1, 1), key(1, 2)]);
+    expect(locked.writes.map(said)).toEqual(["revoke-keys: remove user1"]);
+    expect(locked.isolated).toEqual([]);
+    expect((await node.sink.repair(node.copy)).isolated).toEqual([]);
+    expect(node.files()).toEqual({});
+    await node.to([person(1), key(1, 1)]);
+    expect(node.files()).toEqual({ user1: lines(key(1, 1)) });
+  });
+
   test("a step that touches nobody's keys writes nothing", async () => {
     const node = new Node();
     await node.to([person(1), key(1, 1)]);

@@ -117,9 +117,10 @@ class SshSink implements Sink {
     const files = new Map<string, KeyFile>();
     const isolated = new Map<Uid, readonly Isolated[]>();
     for (const [uid, keys] of keysOf) {
-      const file = fileOf(resources.get(`user/${uid}` as ResourceKey), keys);
+      const user = resources.get(`user/${uid}` as ResourceKey);
+      const file = fileOf(user, keys);
       if (file) files.set(file.name, file);
-      else isolated.set(uid, strays(uid, keys.keys()));
+      else if (!user) isolated.set(uid, strays(uid, keys.keys()));
     }
     const writes: Write[] = [];
     for (const name of await this.#disk.list(join(this.#served, keysFolder))) {
@@ -160,8 +161,9 @@ interface KeyFile {
   readonly bytes: Buffer;
 }
 
+/** None for who is locked, whatever keys they were sent. */
 function fileOf(user: Resource | undefined, keys: ReadonlyMap<ResourceKey, Key>): KeyFile | undefined {
-  if (user?.kind !== "user" || keys.size === 0) return undefined;
+  if (user?.kind !== "user" || user.locked || keys.size === 0) return undefined;
   const lines = [...keys.values()].map(lineOf).sort();
   return { name: user.name, lines, bytes: Buffer.from(lines.map((line) => `${line}\n`).join("")) };
 }

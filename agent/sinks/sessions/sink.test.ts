@@ -169,6 +169,7 @@ test.each([
   ["CapEff:\t0000000000000000", true, "CAP_KILL"],
   ["", true, "CAP_KILL"],
   ["CapEff:\t000001ffffffffff", false, "hidepid"],
+  ["Pid:\t1\nCapEff:\t000001ffffffffff", true, "hostPID"],
 ])("with %j, and the first process seen: %s, it can end: %s", (status, seesInit, why) => {
   const found = whyNoSessions(`Name:\tnode\n${status}\nCapBnd:\t00000000000000e0\n`, seesInit);
   if (why === undefined) expect(found).toBeUndefined();
