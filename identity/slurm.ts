@@ -49,9 +49,10 @@ export function parseLimits(value: unknown): Readonly<Record<string, string>> {
   return Object.fromEntries(parsed.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-/** Limits on one line, as `parseLimitsLine` reads them. */
+/** Limits on one line, as `parseLimitsLine` reads them: in the order of their names, however they were put together. */
 export function printLimits(stated: Readonly<Record<string, string>>): string {
   return Object.entries(stated)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([key, value]) => `${key}=${value}`)
     .join(" ");
 }
