@@ -7,8 +7,9 @@ import {
   GetClusterResponseSchema,
   ListClustersResponseSchema,
   SetClusterResponseSchema,
+  type SlurmOrder,
 } from "../proto/gen/rollcall/v1/cluster_pb.ts";
-import { printMillis } from "../proto/wire.ts";
+import { parseMillis, printMillis } from "../proto/wire.ts";
 import { type InOrg, orgOption, type Run, wholeList } from "./command.ts";
 import { UsageError } from "./exit.ts";
 import { ruleRow } from "./rule.ts";
@@ -60,6 +61,21 @@ export function clusterCommand(run: Run): Command {
     .option("--guard-people <n>", "people who may lose access within the window", parseNumber)
     .option("--guard-percent <n>", "percent of the people who may, if that is more", parseNumber)
     .option("--guard-window <duration>", "the window, such as 10m", parseDuration)
+    .option(
+      "--slurm-known-within <duration>",
+      "how long accounts wait for nodes that do not know the person",
+      parseDuration,
+    )
+    .option(
+      "--slurm-cancel-within <duration>",
+      "how long a leaver is kept until their jobs are cancelled",
+      parseDuration,
+    )
+    .option(
+      "--slurm-finish-within <duration>",
+      "the same where jobs may finish; 0s: as long as they take",
+      parseDuration,
+    )
     .action(
       run<Settings>(async ({ clusters, show }, [cluster = "default"], options) => {
         const { home, shell, guardPeople, guardPercent, guardWindow } = options;
@@ -68,7 +84,12 @@ export function clusterCommand(run: Run): Command {
           ...(guardPercent !== undefined && { percent: guardPercent }),
           ...(guardWindow !== undefined && { window: printMillis(guardWindow) }),
         };
-        const set = { ...(home !== undefined && { home }), ...(shell !== undefined && { shell }), guard };
+        const slurm = {
+          ...(options.slurmKnownWithin !== undefined && { knownWithin: printMillis(options.slurmKnownWithin) }),
+          ...(options.slurmCancelWithin !== undefined && { cancelWithin: printMillis(options.slurmCancelWithin) }),
+          ...(options.slurmFinishWithin !== undefined && { finishWithin: printMillis(options.slurmFinishWithin) }),
+        };
+        const set = { ...(home !== undefined && { home }), ...(shell !== undefined && { shell }), guard, slurm };
         const done = await clusters.setCluster({ cluster, ...set });
         show(SetClusterResponseSchema, done, (response) => showCluster(response.cluster));
       }),
@@ -81,8 +102,11 @@ interface Settings {
   readonly shell?: string;
   readonly guardPeople?: number;
   readonly guardPercent?: number;
-  /** Milliseconds. */
+  /** Milliseconds, these and those below. */
   readonly guardWindow?: number;
+  readonly slurmKnownWithin?: number;
+  readonly slurmCancelWithin?: number;
+  readonly slurmFinishWithin?: number;
 }
 
 function parseNumber(text: string): number {
@@ -90,9 +114,16 @@ function parseNumber(text: string): number {
   return Number(text);
 }
 
+function finishing(slurm: SlurmOrder | undefined): string {
+  const within = parseMillis(slurm?.finishWithin);
+  return within === 0
+    ? "as long as it takes if these may finish"
+    : `${showDuration(slurm?.finishWithin)} if these may finish`;
+}
+
 function showCluster(cluster: Cluster | undefined): string {
   if (!cluster) return "";
-  const { name, org, revision, epoch, nodes, people, home, shell, guard, rules, createdAt, fencedAt } = cluster;
+  const { name, org, revision, epoch, nodes, people, home, shell, guard, slurm, rules, createdAt, fencedAt } = cluster;
   return card({
     name,
     org,
@@ -105,6 +136,7 @@ function showCluster(cluster: Cluster | undefined): string {
     home: home || "the org's",
     shell: shell || "the org's",
     guard: `${guard?.people ?? 0} people or ${guard?.percent ?? 0} % within ${showDuration(guard?.window)}`,
+    slurm: `accounts wait ${showDuration(slurm?.knownWithin)} for nodes, leavers ${showDuration(slurm?.cancelWithin)} for jobs, ${finishing(slurm)}`,
     rules: rules.map((rule) => ruleRow(rule).slice(0, 2).join(": ")).join(", "),
     created: showTime(createdAt),
   });

@@ -179,18 +179,21 @@ export function ruleRow({ group, grant }: AccessRule): string[] {
 export function showEffects(effects: readonly Effect[], dryRun: boolean): string {
   if (effects.length === 0) return dryRun ? "It would change nothing on any node.\n" : "Nothing changes on any node.\n";
   return effects
-    .map(({ cluster, puts, removals, held, changes }) => {
+    .map(({ cluster, puts, removals, held, waiting, changes, slurm }) => {
       const verb = dryRun ? "would be" : "";
-      const head = `${cluster}: ${puts} ${verb} put, ${removals} ${verb} removed, ${held} ${verb} held`.replaceAll(
-        "  ",
-        " ",
-      );
-      const lines = changes.map(({ before, after, held: waits }) => {
-        const sign = waits ? "hold  " : after ? "put   " : "remove";
+      const later = waiting === 0 ? "" : `, ${waiting} ${verb} put once the nodes know the people`;
+      const head =
+        `${cluster}: ${puts} ${verb} put, ${removals} ${verb} removed, ${held} ${verb} held${later}`.replaceAll(
+          "  ",
+          " ",
+        );
+      const lines = changes.map(({ before, after, held: isHeld, waiting: isLater }) => {
+        const sign = isHeld ? "hold  " : isLater ? "later " : after ? "put   " : "remove";
         return `  ${sign} ${plain(showResource(after ?? before))}\n`;
       });
-      const more = puts + removals + held - changes.length;
-      return `${head}\n${lines.join("")}${more > 0 ? `  and ${more} more\n` : ""}`;
+      const more = puts + removals + held + waiting - changes.length;
+      const calls = slurm.map(({ command }) => `  slurm  ${plain(command)}\n`);
+      return `${head}\n${lines.join("")}${more > 0 ? `  and ${more} more\n` : ""}${calls.join("")}`;
     })
     .join("");
 }

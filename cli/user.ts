@@ -10,6 +10,8 @@ import {
   LockUserResponseSchema,
   RemoveUserResponseSchema,
   RenameUserResponseSchema,
+  type SlurmStanding,
+  SlurmUse_State,
   UnlockUserResponseSchema,
   UpdateUserResponseSchema,
 } from "../proto/gen/rollcall/v1/directory_pb.ts";
@@ -195,10 +197,33 @@ function showUser(user: DirectoryUser | undefined): string {
     groups: user.groups.join(", "),
     clusters: user.clusters.join(", "),
     ...(user.held.length > 0 && { held: `${user.held.join(", ")}: see \`rollcall hold list\`` }),
+    ...Object.fromEntries(user.slurm.map((standing) => [`slurm of ${standing.cluster}`, showSlurm(standing)])),
     keys: user.sshKeys.map(({ fingerprint }) => fingerprint).join(", "),
     created: showTime(user.createdAt),
     id: user.id,
   });
+}
+
+/** How they stand with each account of a cluster: `physics (default) settled; optics waiting for c1, since 2026-11-02T12:00:00Z`. */
+function showSlurm({ leaving, accounts }: SlurmStanding): string {
+  const uses = accounts.map(({ account, isDefault, state, revision, since, waitingFor, jobsFinish, reason }) => {
+    const on = waitingFor.length === 0 ? "" : ` for ${waitingFor.join(", ")}`;
+    const why = reason === "" ? "" : `: ${reason}`;
+    const name = isDefault ? `${account} (default)` : account;
+    switch (state) {
+      case SlurmUse_State.WAITING:
+        return `${name} waiting${on}, since ${showTime(since)}`;
+      case SlurmUse_State.SENT:
+        return `${name} sent at r${revision}, not settled${why}`;
+      case SlurmUse_State.SETTLED:
+        return `${name} settled at r${revision}`;
+      case SlurmUse_State.LEAVING:
+        return `${name} ended at r${revision}, jobs ${jobsFinish ? "left to finish" : "being cancelled"} since ${showTime(since)}${why}`;
+      default:
+        return `${name} unknown`;
+    }
+  });
+  return `${leaving ? "leaving: " : ""}${uses.join("; ")}`;
 }
 
 function isActive({ active }: DirectoryUser): string {

@@ -30,6 +30,7 @@ import {
   usage,
 } from "./options.ts";
 import { Ledger } from "./rollout/ledger.ts";
+import { Usher } from "./rollout/usher.ts";
 import { scim } from "./scim/routes.ts";
 import { routing } from "./scim/unroutable.ts";
 import { copyDatabase } from "./store/copy.ts";
@@ -77,6 +78,8 @@ async function main(options: Options): Promise<void> {
 
   await using ledger = new Ledger(ctx, log);
   await ledger.load();
+  await using usher = new Usher(ctx, ledger, log);
+  usher.start();
   using hub = new Hub(store, log);
   const nodePort = { ...options.nodeListen, database, threads: options.streamThreads, authority, certificate };
   await using nodes = await listen({ ctx, hub, ledger, log, issuers }, nodePort);

@@ -6,6 +6,7 @@ import {
   ClusterSchema,
   type ClusterService,
   GuardSchema,
+  SlurmOrderSchema,
 } from "../../proto/gen/rollcall/v1/cluster_pb.ts";
 import { parseMillis, printMillis, printTime } from "../../proto/wire.ts";
 import { type ClusterView, createCluster, getCluster, listClusters, setCluster } from "../directory/clusters.ts";
@@ -29,7 +30,7 @@ export function clusterService(ctx: Context): ServiceImpl<typeof ClusterService>
     async createCluster({ org, name }, call) {
       return { cluster: printCluster(await createCluster(ctx, actorOf(call), orDefault(org), name)) };
     },
-    async setCluster({ cluster, home, shell, guard }, call) {
+    async setCluster({ cluster, home, shell, guard, slurm }, call) {
       const { people, percent, window } = guard ?? {};
       const change = {
         home,
@@ -38,6 +39,11 @@ export function clusterService(ctx: Context): ServiceImpl<typeof ClusterService>
           ...(people !== undefined && { people }),
           ...(percent !== undefined && { percent }),
           ...(window !== undefined && { windowSeconds: parseMillis(window) / 1000 }),
+        },
+        slurm: {
+          ...(slurm?.knownWithin && { knownWithinSeconds: parseMillis(slurm.knownWithin) / 1000 }),
+          ...(slurm?.cancelWithin && { cancelWithinSeconds: parseMillis(slurm.cancelWithin) / 1000 }),
+          ...(slurm?.finishWithin && { finishWithinSeconds: parseMillis(slurm.finishWithin) / 1000 }),
         },
       };
       return { cluster: printCluster(await setCluster(ctx, actorOf(call), orDefault(cluster), change)) };
@@ -56,7 +62,7 @@ export function clusterService(ctx: Context): ServiceImpl<typeof ClusterService>
 
 function printCluster({ cluster, org, rules, nodes }: ClusterView): Cluster {
   const { epoch, revision } = cluster.head.login;
-  const { home, shell, guard } = cluster.settings;
+  const { home, shell, guard, slurm } = cluster.settings;
   return message(ClusterSchema, {
     name: cluster.name,
     org,
@@ -73,6 +79,11 @@ function printCluster({ cluster, org, rules, nodes }: ClusterView): Cluster {
       people: guard.people,
       percent: guard.percent,
       window: printMillis(guard.windowSeconds * 1000),
+    }),
+    slurm: message(SlurmOrderSchema, {
+      knownWithin: printMillis(slurm.knownWithinSeconds * 1000),
+      cancelWithin: printMillis(slurm.cancelWithinSeconds * 1000),
+      finishWithin: printMillis(slurm.finishWithinSeconds * 1000),
     }),
   });
 }

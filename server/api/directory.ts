@@ -18,14 +18,17 @@ import type { Context } from "../directory/context.ts";
 import { addKey, removeKey } from "../directory/keys.ts";
 import { listLocks, lockedAmong, lockUser, unlockUser } from "../directory/locks.ts";
 import { createUser, everything, listUsers, type Portrait, portray, removeUser, userId } from "../directory/users.ts";
+import type { Fleet } from "../rollout/fleet.ts";
 import type { Lock } from "../store/locks.ts";
 import { message, orDefault } from "./field.ts";
 import { groupMethods } from "./group.ts";
 import { actorOf } from "./operator.ts";
 import { paged } from "./page.ts";
+import { printSlurm } from "./slurm.ts";
 
-export function directoryService(ctx: Context): ServiceImpl<typeof DirectoryService> {
+export function directoryService(ctx: Context, fleet: Fleet): ServiceImpl<typeof DirectoryService> {
   const org = (name: string): Promise<string> => orgId(ctx, orDefault(name));
+  const tell = (portrait: Portrait): DirectoryUser => printPortrait(portrait, fleet, ctx.now());
   return {
     async listUsers(request, call) {
       const id = await org(request.org);
@@ -40,12 +43,12 @@ export function directoryService(ctx: Context): ServiceImpl<typeof DirectoryServ
       return { users: items.map(({ user }) => printUser(user, locked.has(user.id))), nextPageToken };
     },
     async getUser(request) {
-      return { user: printPortrait(await portray(ctx, await org(request.org), request.user)) };
+      return { user: tell(await portray(ctx, await org(request.org), request.user)) };
     },
     async createUser({ org: name, uid, ...stated }, call) {
       const id = await org(name);
       const { id: user } = await createUser(ctx, actorOf(call), id, localInput({ ...stated, uidNumber: uid }));
-      return { user: printPortrait(await portray(ctx, id, user)) };
+      return { user: tell(await portray(ctx, id, user)) };
     },
     async updateUser({ org: name, user, active, displayName, email, home, shell, urgent }, call) {
       const id = await org(name);
@@ -56,12 +59,12 @@ export function directoryService(ctx: Context): ServiceImpl<typeof DirectoryServ
         home,
         shell,
       });
-      return { user: printPortrait(await portray(ctx, id, edited.id)) };
+      return { user: tell(await portray(ctx, id, edited.id)) };
     },
     async renameUser(request, call) {
       const id = await org(request.org);
       const renamed = await renameAccount(ctx, actorOf(call), id, request.user, request.posixName);
-      return { user: printPortrait(await portray(ctx, id, renamed.id)) };
+      return { user: tell(await portray(ctx, id, renamed.id)) };
     },
     async removeUser(request, call) {
       const id = await org(request.org);
@@ -110,13 +113,18 @@ function printUser(user: Portrait["user"], locked: boolean): DirectoryUser {
   });
 }
 
-function printPortrait({ user, locked, groups, keys, clusters, held }: Portrait): DirectoryUser {
+function printPortrait(
+  { user, locked, groups, keys, clusters, held, slurm }: Portrait,
+  fleet: Fleet,
+  now: number,
+): DirectoryUser {
   return {
     ...printUser(user, locked),
     groups: groups.map(({ group }) => group.displayName).sort(),
     sshKeys: keys.map(printKey),
     clusters: [...clusters],
     held: [...held],
+    slurm: slurm.map((standing) => printSlurm(standing, fleet.list(standing.cluster.id), now)),
   };
 }
 

@@ -64,7 +64,7 @@ export function operatorRoutes(
     router.service(NodeService, nodeService(ctx, fleet), guarded);
     router.service(RolloutService, rolloutService(ctx, fleet), guarded);
     router.service(TokenService, tokenService(ctx, publicUrl), guarded);
-    router.service(DirectoryService, directoryService(ctx), guarded);
+    router.service(DirectoryService, directoryService(ctx, fleet), guarded);
     router.service(OrgService, orgService(ctx), guarded);
     router.service(HoldService, holdService(ctx), guarded);
     router.service(EstateService, estateService(ctx), { ...guarded, readMaxBytes: longestEstate });

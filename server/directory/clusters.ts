@@ -7,7 +7,7 @@ import { parseHomeTemplate } from "../../identity/template.ts";
 import { type Passing, reproject, reprojectOrg } from "../projection/reproject.ts";
 import type { Cluster, Org } from "../store/clusters.ts";
 import { emptyHeads } from "../store/log.ts";
-import type { Guard } from "../store/settings.ts";
+import type { Guard, SlurmOrder } from "../store/settings.ts";
 import type { Tx } from "../store/store.ts";
 import type { Page } from "../store/users.ts";
 import { type Actor, show } from "./actor.ts";
@@ -64,6 +64,7 @@ export interface ClusterChange {
   readonly home?: string | undefined;
   readonly shell?: string | undefined;
   readonly guard?: Partial<Guard>;
+  readonly slurm?: Partial<SlurmOrder>;
 }
 
 /** @throws Refusal `not-found`, `invalid` (which field, and why). */
@@ -77,15 +78,16 @@ export async function setCluster(
     const { id, org, settings } = await clusterByName(tx, name);
     const { settings: orgs } = await tx.clusters.orgOf(org);
     const guard = checkGuard({ ...settings.guard, ...change.guard });
+    const slurm = checkOrder({ ...settings.slurm, ...change.slurm });
     const home = change.home === undefined ? settings.home : change.home || undefined;
     const shell = change.shell === undefined ? settings.shell : change.shell || undefined;
     if (home !== undefined) parseHomeTemplate("home", home);
     if (shell !== undefined && !orgs.shells.includes(shell)) {
       refuse("invalid", `shell ${quote(shell)} is not one that the org allows: ${orgs.shells.join(", ")}`);
     }
-    await tx.clusters.putSettings(id, { home, shell, guard });
+    await tx.clusters.putSettings(id, { home, shell, guard, slurm });
     const deed = { org, action: "cluster.set", subject: named(name, id) };
-    record(tx, actor, { ...deed, before: { ...settings }, after: { home, shell, guard } });
+    record(tx, actor, { ...deed, before: { ...settings }, after: { home, shell, guard, slurm } });
     if (home !== settings.home || shell !== settings.shell) {
       await reprojectOrg(tx, org, `${show(actor)}: cluster settings`, ctx.now());
     }
@@ -102,6 +104,18 @@ function checkGuard({ people, percent, windowSeconds }: Guard): Guard {
   }
   return { people, percent, windowSeconds };
 }
+
+function checkOrder(order: SlurmOrder): SlurmOrder {
+  for (const [field, seconds] of Object.entries(order)) {
+    if (!(seconds >= 0 && seconds <= longestWait)) {
+      refuse("invalid", `slurm.${field.replace("Seconds", "")} ${seconds} s must be 0 seconds to 90 days`);
+    }
+  }
+  return order;
+}
+
+/** No job is left to finish for longer, in seconds. */
+const longestWait = 90 * 86_400;
 
 /** @throws Refusal `not-found`. */
 export async function getCluster(ctx: Context, name: string): Promise<ClusterView> {

@@ -3,12 +3,14 @@
 import { checkAccount, isAbout } from "../../identity/account-tree.ts";
 import type { Grant, Rule } from "../../identity/grant.ts";
 import { quote, refuse } from "../../identity/refusal.ts";
+import type { Call } from "../../identity/slurm-call.ts";
 import type { Cluster } from "../store/clusters.ts";
 import type { Effect, Tx } from "../store/store.ts";
 import { type Actor, show } from "./actor.ts";
 import { clusterByName, followRules } from "./clusters.ts";
 import type { Context } from "./context.ts";
 import { named, record } from "./record.ts";
+import { slurmWork } from "./slurm-work.ts";
 import { checkText } from "./users.ts";
 
 /** How an operator wants a change to be made. */
@@ -17,6 +19,12 @@ export interface How {
   readonly dryRun: boolean;
   /** Past the guard. */
   readonly urgent: boolean;
+}
+
+/** What a change of rules does, or would do. */
+export interface Outcome extends Effect {
+  /** What it would have the controller do in Slurm: of a dry run only. */
+  readonly slurm: readonly Call[];
 }
 
 /**
@@ -30,7 +38,7 @@ export async function putRule(
   clusterName: string,
   rule: Rule,
   how: How,
-): Promise<Effect[]> {
+): Promise<Outcome[]> {
   checkText("group", rule.group, 256);
   return change(ctx, clusterName, how, async (tx, cluster) => {
     const rules = await tx.clusters.rules(cluster.id);
@@ -50,7 +58,7 @@ export async function removeRule(
   group: string,
   what: Pick<Grant, "kind"> & { readonly account?: string },
   how: How,
-): Promise<Effect[]> {
+): Promise<Outcome[]> {
   return change(ctx, clusterName, how, async (tx, cluster) => {
     const rules = await tx.clusters.rules(cluster.id);
     const rule =
@@ -67,10 +75,12 @@ async function change(
   clusterName: string,
   { dryRun }: How,
   work: (tx: Tx, cluster: Cluster) => Promise<void>,
-): Promise<Effect[]> {
-  const command = async (tx: Tx): Promise<Effect[]> => {
+): Promise<Outcome[]> {
+  const command = async (tx: Tx): Promise<Outcome[]> => {
     await work(tx, await clusterByName(tx, clusterName));
-    return tx.effects;
+    const outcomes: Outcome[] = [];
+    for (const effect of tx.effects) outcomes.push({ ...effect, slurm: dryRun ? await slurmWork(tx, effect) : [] });
+    return outcomes;
   };
   return dryRun ? ctx.store.rehearse(command) : ctx.store.write(command);
 }

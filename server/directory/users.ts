@@ -14,6 +14,7 @@ import type { Page, SearchValue, User } from "../store/users.ts";
 import { type Actor, checkOwner, originOf, passing, show } from "./actor.ts";
 import { allocate } from "./allocation.ts";
 import type { Context, Precondition } from "./context.ts";
+import { type SlurmStanding, slurmOf } from "./passages.ts";
 import { named, record, tellUser } from "./record.ts";
 import { statedOf } from "./stated.ts";
 
@@ -183,6 +184,8 @@ export interface Portrait {
   readonly clusters: readonly string[];
   /** Names of those that keep something of the person only because the guard holds its removal. */
   readonly held: readonly string[];
+  /** Their use of Slurm, where they have any. */
+  readonly slurm: readonly SlurmStanding[];
 }
 
 /** Finds a person by userName, POSIX name or id. @throws Refusal `not-found`. */
@@ -191,14 +194,18 @@ export async function portray(ctx: Context, org: string, handle: string): Promis
     const user = await findUser(tx, org, handle);
     const clusters: string[] = [];
     const waiting: string[] = [];
+    const slurm: SlurmStanding[] = [];
     for (const cluster of await tx.clusters.ofOrg(org)) {
       const held = await tx.log.resourcesOf(cluster.id, [user.id]);
-      if ((held.get(user.id) ?? []).length > 0) clusters.push(cluster.name);
+      const resources = held.get(user.id) ?? [];
+      const standing = await slurmOf(tx, cluster, user.id, resources);
+      if (standing.uses.length > 0) slurm.push(standing);
+      if (resources.length > 0 && !standing.isLeaving) clusters.push(cluster.name);
       if ((await tx.holds.heldOf(cluster.id, [user.id])).size > 0) waiting.push(cluster.name);
     }
     const groups = (await tx.groups.of([user.id])).get(user.id) ?? [];
     const locked = (await tx.locks.among(org, [user.id])).has(user.id);
-    return { user, groups, locked, keys: await tx.keys.of(user.id), clusters, held: waiting };
+    return { user, groups, locked, keys: await tx.keys.of(user.id), clusters, held: waiting, slurm };
   });
 }
 

@@ -1,15 +1,19 @@
 /**
  * The gate between what a cluster should hold and what its nodes are sent. What the guard holds back stays in the
  * cluster's resources, so it is in every delta, snapshot and digest, as if the change had not been made; it goes when an
- * operator approves it, or is forgotten when the directory grants it again.
+ * operator approves it, or is forgotten when the directory grants it again. What then waits for Slurm, or Slurm for it, is
+ * kept as passages, in no delta, snapshot or digest.
  */
 
 import type { Gid } from "../../identity/id.ts";
-import { keyOf, type ResourceKey } from "../../identity/resource.ts";
+import type { Revision } from "../../identity/position.ts";
+import { type Association, keyOf, kindOf, print, type ResourceKey } from "../../identity/resource.ts";
 import type { Cluster } from "../store/clusters.ts";
 import type { OwnedEdit } from "../store/log.ts";
+import type { Passage } from "../store/passages.ts";
 import type { Tx } from "../store/store.ts";
 import { decide } from "./guard.ts";
+import { arrange } from "./order.ts";
 
 /** Why and when, and what the guard has no say in. */
 export interface Release {
@@ -30,14 +34,16 @@ export async function release(
   { cause, now, urgent, sure }: Release,
 ): Promise<void> {
   const waiting = await tx.holds.heldOf(cluster.id, owners);
-  if (edits.length === 0 && waiting.size === 0) return;
+  const passages = await tx.passages.of(cluster.id, owners);
+  if (edits.length === 0 && waiting.size === 0 && passages.length === 0) return;
   if (urgent || edits.every(({ after }) => after)) {
     await tx.holds.withdraw(cluster.id, [...waiting]);
-    await append(tx, cluster, edits, [], cause, now);
+    await append(tx, cluster, { edits, held: [], passages }, { cause, now });
     return;
   }
   const since = now - cluster.settings.guard.windowSeconds * 1000;
-  const certain = edits.filter(({ key, after }) => !after && sure.has(key));
+  // Who is on the way out was let go, and counted, when that began.
+  const certain = edits.filter(({ key, before, after }) => !after && (sure.has(key) || isLocked(before)));
   const asked = edits.filter((edit) => !certain.includes(edit));
   const { pass, hold, reason, withdrawn, departing } = decide(asked, {
     guard: cluster.settings.guard,
@@ -50,7 +56,7 @@ export async function release(
   await tx.holds.withdraw(cluster.id, withdrawn);
   await tx.holds.depart(cluster.id, departing, now, since);
   if (hold.length > 0) await tx.holds.add(cluster.id, hold, { reason, cause, now });
-  await append(tx, cluster, [...certain, ...pass], hold, cause, now);
+  await append(tx, cluster, { edits: [...certain, ...pass], held: hold, passages }, { cause, now });
 }
 
 /** Lets go what a hold keeps of some subjects. */
@@ -68,19 +74,66 @@ export async function letGo(
       .filter(({ key }) => keys.has(key)),
   );
   await tx.holds.withdraw(cluster.id, [...keys]);
-  await append(tx, cluster, edits, [], cause, now);
+  const passages = await tx.passages.of(cluster.id, owners);
+  await append(tx, cluster, { edits, held: [], passages }, { cause, now });
 }
 
+interface Passing {
+  readonly edits: readonly OwnedEdit[];
+  readonly held: readonly OwnedEdit[];
+  /** Of everybody whom the edits could be of. */
+  readonly passages: readonly Passage[];
+}
+
+/** Appends what goes now, and keeps in mind what Slurm waits for, and what waits for Slurm. */
 async function append(
   tx: Tx,
   cluster: Cluster,
-  edits: readonly OwnedEdit[],
-  held: readonly OwnedEdit[],
-  cause: string,
-  now: number,
+  { edits, held, passages }: Passing,
+  { cause, now }: Pick<Release, "cause" | "now">,
 ): Promise<void> {
-  tx.effects.push({ cluster: cluster.name, edits, held });
-  if (edits.length > 0) await tx.log.append(cluster.id, edits, cause, now);
+  const { id, name } = cluster;
+  const isOfSlurm = passages.length > 0 || edits.some(({ key }) => kindOf(key) === "association");
+  const isOrdered = isOfSlurm && (await tx.nodes.someKeepsSlurm(id));
+  const { go, wait, out, withdrawn } = arrange(edits, passages, isOrdered);
+  tx.effects.push({ cluster: name, edits: go, held, waiting: wait });
+  const revision = go.length > 0 ? await tx.log.append(id, go, cause, now) : 0n;
+  await tx.passages.remove(id, "in", withdrawn);
+  const brought = await broughtBy(tx, id, go, wait, revision);
+  const known = new Map(passages.filter(({ way }) => way === "in").map((passage) => [passage.key, passage]));
+  const entering = wait.flatMap(({ key, owner, after }): Passage[] => {
+    if (after?.kind !== "association") return [];
+    const passage = { key, way: "in", owner, association: after, revision: brought(after), cause, at: now } as const;
+    const before = known.get(key);
+    const isSame = before?.revision === passage.revision && print(before.association) === print(after);
+    return isSame ? [] : [passage];
+  });
+  const leaving = out.flatMap(({ key, owner, before }): Passage[] =>
+    before?.kind === "association" ? [{ key, way: "out", owner, association: before, revision, cause, at: now }] : [],
+  );
+  await tx.passages.put(id, [...entering, ...leaving]);
+}
+
+/** Which revision told the nodes last of each person whose association waits. */
+async function broughtBy(
+  tx: Tx,
+  cluster: string,
+  go: readonly OwnedEdit[],
+  wait: readonly OwnedEdit[],
+  revision: Revision,
+): Promise<(association: Association) => Revision> {
+  const now = new Set(go.map(({ key }) => key));
+  const person = (uid: number): ResourceKey => `user/${uid}` as ResourceKey;
+  const people = wait.flatMap(({ after }) => (after?.kind === "association" ? [person(after.uid)] : []));
+  const earlier = await tx.log.newestOf(
+    cluster,
+    [...new Set(people)].filter((key) => !now.has(key)),
+  );
+  return ({ uid }) => earlier.get(person(uid)) ?? revision;
+}
+
+function isLocked(resource: OwnedEdit["before"]): boolean {
+  return resource?.kind === "user" && resource.locked;
 }
 
 /** Groups with sudo that these edits would leave without a member, and that more than one left within the window. */

@@ -240,6 +240,11 @@ export class Ledger implements Fleet, AsyncDisposable {
     }
   }
 
+  /** Every node of a cluster, in no order. */
+  *each(cluster: string): Generator<NodeStatus> {
+    for (const entry of this.#entries.get(cluster)?.values() ?? []) yield this.#status(entry);
+  }
+
   list(cluster: string): readonly NodeStatus[] {
     const entries = [...(this.#entries.get(cluster)?.values() ?? [])];
     return entries.sort((a, b) => (a.node.name < b.node.name ? -1 : 1)).map((entry) => this.#status(entry));

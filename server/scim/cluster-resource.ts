@@ -16,7 +16,7 @@ export function renderAccount({ user, keys, groups }: Account, base: string): Do
     id: idOf(user),
     userName: name,
     ...(gecos !== "" && { name: { formatted: gecos }, displayName: gecos }),
-    active: true,
+    active: !user.locked,
     groups: groups.map((group) => ({ ...reference(group, base), type: "direct" })),
     [posixUrn.user]: { ...account, ...(gecos !== "" && { gecos }), sshKeys: keys },
     [coreweaveUrn]: { ...account, sunkSshKeys: keys },

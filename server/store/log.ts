@@ -144,8 +144,39 @@ export class Log {
     return Number(row.count);
   }
 
-  /** Appends one revision. Its edits are checked against nothing: they come from the projection. */
-  async append(cluster: string, edits: readonly OwnedEdit[], cause: string, now: number): Promise<void> {
+  /** Some resources as the nodes are sent them; those that are not there are left out. */
+  async some(cluster: string, keys: readonly ResourceKey[]): Promise<Map<ResourceKey, Resource>> {
+    const found = new Map<ResourceKey, Resource>();
+    for (let i = 0; i < keys.length; i += 500) {
+      const rows = await this.#db
+        .selectFrom("resources")
+        .select(["key", "line"])
+        .where("cluster", "=", cluster)
+        .where("key", "in", keys.slice(i, i + 500))
+        .execute();
+      for (const { key, line } of rows) found.set(key as ResourceKey, parse(line));
+    }
+    return found;
+  }
+
+  /** The newest revision that changed each of some resources; those that were never there are left out. */
+  async newestOf(cluster: string, keys: readonly ResourceKey[]): Promise<Map<ResourceKey, Revision>> {
+    const found = new Map<ResourceKey, Revision>();
+    for (let i = 0; i < keys.length; i += 500) {
+      const rows = await this.#db
+        .selectFrom("log")
+        .select((eb) => ["key", eb.fn.max("revision").as("last")])
+        .where("cluster", "=", cluster)
+        .where("key", "in", keys.slice(i, i + 500))
+        .groupBy("key")
+        .execute();
+      for (const { key, last } of rows) found.set(key as ResourceKey, BigInt(last));
+    }
+    return found;
+  }
+
+  /** Appends one revision, and gives it. Its edits are checked against nothing: they come from the projection. */
+  async append(cluster: string, edits: readonly OwnedEdit[], cause: string, now: number): Promise<Revision> {
     const row = await this.#db.selectFrom("clusters").selectAll().where("id", "=", cluster).executeTakeFirstOrThrow();
     const head = heads(row);
     const before = Number(row.revision);
@@ -176,6 +207,7 @@ export class Log {
       .executeTakeFirst();
     if (moved.numUpdatedRows !== 1n) throw new Error(`cluster ${cluster}: the head moved from ${before} meanwhile`);
     this.#appended.add(cluster);
+    return BigInt(revision);
   }
 
   async #writeResources(cluster: string, edits: readonly OwnedEdit[]): Promise<void> {
@@ -303,10 +335,10 @@ export class Log {
   }
 }
 
-/** How many people more some edits make known; less than none, if people go. */
+/** How many people more some edits let in; less than none, if people go. Who is on the way out has gone. */
 function peopleMore(edits: readonly OwnedEdit[]): number {
-  const people = edits.filter(({ key }) => kindOf(key) === "user");
-  return people.filter(({ before }) => !before).length - people.filter(({ after }) => !after).length;
+  const isIn = (resource: Resource | undefined): boolean => resource?.kind === "user" && !resource.locked;
+  return edits.filter(({ after }) => isIn(after)).length - edits.filter(({ before }) => isIn(before)).length;
 }
 
 function digestAfter(from: Digest, role: Role, edits: readonly Edit[]): Digest {

@@ -78,6 +78,15 @@ export interface Node extends Enrolment {
   readonly touch: number;
 }
 
+/** Whether a node is one that Slurm follows: a controller, unless it said that it has no such sink. */
+export function keepsSlurm({ role, banned, progress }: Enrolment & { readonly progress: Progress }): boolean {
+  if (role !== "controller" || banned) return false;
+  return progress.sinks === undefined || progress.sinks.some(({ sink }) => sink === slurm);
+}
+
+/** What a controller's sink is called that mirrors accounts and associations. */
+export const slurm = "slurm";
+
 export class Nodes {
   /** Whether this transaction changed what other servers must know of at once. */
   changed = false;
@@ -125,6 +134,17 @@ export class Nodes {
   async touchedAfter(touch: number): Promise<Node[]> {
     const rows = await this.#db.selectFrom("nodes").selectAll().where("touch", ">", touch).orderBy("touch").execute();
     return rows.map(fromRow);
+  }
+
+  /** Whether anything keeps Slurm in step with what the cluster should hold. */
+  async someKeepsSlurm(cluster: string): Promise<boolean> {
+    const rows = await this.#db
+      .selectFrom("nodes")
+      .selectAll()
+      .where("cluster", "=", cluster)
+      .where("role", "=", "controller")
+      .execute();
+    return rows.map(fromRow).some(keepsSlurm);
   }
 
   async count(cluster: string): Promise<number> {

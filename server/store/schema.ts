@@ -147,6 +147,19 @@ export interface Schema {
   };
   /** Resources that a hold keeps on the nodes, though the directory no longer grants them. */
   held: { cluster: string; key: string; owner: string; hold: string; cause: string; at: number };
+  /** Associations whose turn has not come (`in`), and those that went and that Slurm has not let go of yet (`out`). */
+  passages: {
+    cluster: string;
+    key: string;
+    way: string;
+    owner: string;
+    /** The association as it shall be, or as it was. */
+    line: string;
+    /** The revision that brought its person, or that took it away. */
+    revision: number;
+    cause: string;
+    at: number;
+  };
   /** Append-only; each row's hash covers the one before it. */
   audit: {
     org: string;
@@ -391,4 +404,12 @@ export const migrations: readonly (readonly string[])[] = [
   ],
   // How far sinks are that follow by themselves.
   [`alter table nodes add column sinks text`],
+  // Identity before Slurm on the way in, Slurm before identity on the way out.
+  [
+    `create table passages (
+      cluster text not null references clusters (id), key text not null, way text not null, owner text not null,
+      line text not null, revision bigint not null, cause text not null, at bigint not null,
+      primary key (cluster, key, way))`,
+    `create index passages_by_owner on passages (cluster, owner)`,
+  ],
 ];

@@ -25,6 +25,17 @@ export interface ClusterSettings {
   readonly home: string | undefined;
   readonly shell: string | undefined;
   readonly guard: Guard;
+  readonly slurm: SlurmOrder;
+}
+
+/** How long identity and Slurm wait for one another. */
+export interface SlurmOrder {
+  /** How long a new association waits for connected nodes that do not know its person yet. */
+  readonly knownWithinSeconds: number;
+  /** How long somebody who leaves stays, locked, until the controller has cancelled their jobs. */
+  readonly cancelWithinSeconds: number;
+  /** As before, where jobs are left to finish; 0: as long as they take. */
+  readonly finishWithinSeconds: number;
 }
 
 /** More removals of access than this, and the rest waits for an operator. */
@@ -52,6 +63,7 @@ const usualCluster: ClusterSettings = {
   home: undefined,
   shell: undefined,
   guard: { people: 5, percent: 1, windowSeconds: 600 },
+  slurm: { knownWithinSeconds: 30, cancelWithinSeconds: 60, finishWithinSeconds: 0 },
 };
 
 export function orgSettings(set: string): OrgSettings {

@@ -14,16 +14,19 @@ import { Keys } from "./keys.ts";
 import { Locks } from "./locks.ts";
 import { Log, type OwnedEdit } from "./log.ts";
 import { Nodes } from "./nodes.ts";
+import { Passages } from "./passages.ts";
 import type { Schema } from "./schema.ts";
 import { Tables } from "./tables.ts";
 import { Tokens } from "./tokens.ts";
 import { Users } from "./users.ts";
 
-/** What a command does to a cluster, by its name: what goes to its nodes, and what waits for an operator. */
+/** What a command does to a cluster, by its name: what goes to its nodes, and what waits for an operator or for its turn. */
 export interface Effect {
   readonly cluster: string;
   readonly edits: readonly OwnedEdit[];
   readonly held: readonly OwnedEdit[];
+  /** Associations that follow once nodes know their people. */
+  readonly waiting: readonly OwnedEdit[];
 }
 
 /** What a command sees inside one transaction (or a read inside one state). */
@@ -35,6 +38,7 @@ export class Tx {
   readonly clusters: Clusters;
   readonly log: Log;
   readonly holds: Holds;
+  readonly passages: Passages;
   readonly estate: Estate;
   readonly nodes: Nodes;
   readonly tokens: Tokens;
@@ -53,6 +57,7 @@ export class Tx {
     this.clusters = new Clusters(db);
     this.log = new Log(db, this.appended);
     this.holds = new Holds(db);
+    this.passages = new Passages(db, this.appended);
     this.estate = new Estate(db);
     this.nodes = new Nodes(db);
     this.tokens = new Tokens(db);

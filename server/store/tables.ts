@@ -23,6 +23,7 @@ export const tables: Readonly<Record<Table, readonly string[]>> = {
   departures: ["cluster", "at", "owner"],
   holds: ["id"],
   held: ["cluster", "key"],
+  passages: ["cluster", "key", "way"],
   audit: ["org", "seq"],
   resources: ["cluster", "key"],
   revisions: ["cluster", "revision"],

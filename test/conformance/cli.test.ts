@@ -6,6 +6,9 @@ import { writeFileSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
+import { enrol } from "../../server/directory/nodes.ts";
+import { createJoinToken } from "../../server/directory/tokens.ts";
+import { Ledger } from "../../server/rollout/ledger.ts";
 import { operatorServer } from "./operator-server.ts";
 import { ended, json, prints, rollcall, start } from "./rollcall.ts";
 
@@ -170,6 +173,38 @@ test("a rollout's status says who is behind and why, and its exit code says how 
   });
   expect(await rollcall(server, "rollout status --revision 9")).toMatchObject({ code: 3, out: "" });
   expect(await prints(server, "rollout list")).toMatch(/^REVISION +COMMITTED +PUTS +REMOVALS +CAUSE\nr1 /);
+});
+
+test("how somebody stands in Slurm, how long it waits, and what a rule would do there", async () => {
+  let ledger: Ledger | undefined;
+  await using server = await operatorServer((ctx) => {
+    ledger = new Ledger(ctx, { error: () => undefined });
+    return ledger;
+  });
+  const { secret } = await createJoinToken(server.ctx, { kind: "admin" }, "default", "controller");
+  const issue = () => Promise.resolve({ chainPem: "", serial: "01", notAfter: 2_000_000_000_000 });
+  const { node } = await enrol(server.ctx, secret, "ctl", () => false, issue);
+  ledger?.enrolled(node, false);
+  expect(await prints(server, "rule add slurm-users account --account physics --default")).toMatch(
+    /put$|removed, 0 held/m,
+  );
+  await server.admit("ada@example.org");
+  expect(await prints(server, "user show ada")).toMatch(
+    /^slurm of default +physics \(default\) waiting for ctl, since \S+Z$/m,
+  );
+  expect(await json(server, "user show ada")).toMatchObject({
+    user: {
+      slurm: [{ cluster: "default", accounts: [{ account: "physics", state: "STATE_WAITING", waiting_for: ["ctl"] }] }],
+    },
+  });
+  expect(await prints(server, "rule add slurm-users account --account optics --dry-run")).toMatch(
+    /^default: 1 would be put, 0 would be removed, 0 would be held, 2 would be put once the nodes know the people\n.*\n {2}later .*\n {2}later .*\n {2}slurm {2}sacctmgr -i add account name=optics/,
+  );
+  const line = "cluster set --slurm-known-within 45s --slurm-cancel-within 2m --slurm-finish-within 7d";
+  expect(await prints(server, line)).toMatch(
+    /^slurm +accounts wait 45s for nodes, leavers 2m for jobs, 7d if these may finish$/m,
+  );
+  expect(await rollcall(server, "cluster set --slurm-cancel-within 91d")).toMatchObject({ code: 2 });
 });
 
 test("what a node wrote cannot act on the operator's terminal", async () => {

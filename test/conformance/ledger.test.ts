@@ -8,6 +8,7 @@ import { createJoinToken } from "../../server/directory/tokens.ts";
 import { Ledger } from "../../server/rollout/ledger.ts";
 import type { Store } from "../../server/store/store.ts";
 import { admin, openDirectory } from "./directory.ts";
+import { openSite } from "./site.ts";
 
 test("what a node refused is remembered over a restart of the server", async () => {
   await using directory = await openDirectory();
@@ -80,4 +81,14 @@ test("a failed write of progress is told once, and the next one writes it", asyn
   expect(await written()).toBe(100);
   await ledger[Symbol.asyncDispose]();
   expect(await written()).toBe(250);
+});
+
+test("what a sink settled in an epoch that is past counts for nothing in the next one", async () => {
+  await using site = await openSite();
+  const ctl = await site.node("ctl", "controller");
+  ctl.slurm(7n, [], "slow");
+  expect(ctl.entry.progress.sinks).toMatchObject([{ revision: 7n, reason: "slow" }]);
+  const acked = ctl.entry.progress.acked ?? origin;
+  site.ledger.acked(ctl.entry, { ...acked, epoch: { seq: 2n, id: "b".repeat(32) } }, "snapshot");
+  expect(ctl.entry.progress.sinks).toMatchObject([{ revision: 0n, reason: "slow" }]);
 });

@@ -1,13 +1,16 @@
 /**
  * The projection costs what the change is, and equals what looking at everything from the start would give: after any
- * history of edits, nothing is missing, left over or out of date.
+ * history of edits, nothing is missing, left over or out of date. What waits for its turn in Slurm is the only thing that may
+ * be missing, and who waits for Slurm, locked and with nothing, the only one who may be left over; in the end neither is.
  */
 
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { accountsOf } from "../../identity/account-tree.ts";
+import { nothing, shift } from "../../identity/digest.ts";
 import type { Grant } from "../../identity/grant.ts";
 import { keyOf, print, type Resource } from "../../identity/resource.ts";
+import { roles } from "../../identity/scope.ts";
 import { fingerprint, parseSshKey } from "../../identity/ssh-key.ts";
 import { ed25519Line } from "../../identity/testing.ts";
 import { setCluster } from "../../server/directory/clusters.ts";
@@ -22,6 +25,7 @@ import { projectGroup, projectUser } from "../../server/projection/project.ts";
 import { everything } from "../../server/store/search.ts";
 import { runs } from "../processes/postgres.ts";
 import { admin, openDirectory, scim, type TestDirectory } from "./directory.ts";
+import { openSite, type Site, type SiteNode } from "./site.ts";
 
 const all = { offset: 0, limit: 1000 };
 const now = { dryRun: false, urgent: true };
@@ -34,11 +38,17 @@ const grants: readonly Grant[] = [
   account("physics", undefined, true),
   account("optics", "physics", false),
   account("optics", "physics", true),
+  account("physics", undefined, false, "finish"),
 ];
 
-function account(name: string, parent: string | undefined, isDefault: boolean): Grant {
-  const plain = { adminLevel: "none", limits: {}, jobs: "cancel", description: "", accountLimits: {} } as const;
-  return { kind: "account", account: name, parent, isDefault, ...plain };
+function account(
+  name: string,
+  parent: string | undefined,
+  isDefault: boolean,
+  jobs: "cancel" | "finish" = "cancel",
+): Grant {
+  const plain = { adminLevel: "none", limits: {}, description: "", accountLimits: {} } as const;
+  return { kind: "account", account: name, parent, isDefault, jobs, ...plain };
 }
 
 const userNames = ["ada", "bob", "cy", "dee"];
@@ -73,6 +83,7 @@ const anyAct = fc.record({
       "remove rule",
       "home",
     ] as const),
+    ...(["look", "look", "ack", "ack", "settle", "controller", "ban", "late"] as const),
   ),
   a: fc.nat(3),
   b: fc.nat(3),
@@ -85,24 +96,58 @@ type Act = typeof anyAct extends fc.Arbitrary<infer T> ? T : never;
 test("for any history, what the nodes are sent is what projecting everybody from the start gives", async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(anyAct, { minLength: 20, maxLength: 60 }), async (acts) => {
-      await using directory = await openDirectory();
+      await using site = await openSite();
+      const { directory } = site;
       const users = new Map<string, string>();
       const groups = new Map<string, string>();
+      const nodes: SiteNode[] = [await site.node("c1", "compute"), await site.node("ctl", "controller")];
       for (const act of acts) {
-        await perform(directory, act, users, groups).catch(refused);
+        await perform(directory, act, users, groups, { site, nodes }).catch(refused);
         await approveAll(directory);
-        const sent = await directory.nodes();
+        const { sent, waiting, leaving } = await passing(site);
         const whole = await fromScratch(directory);
-        expect(sent.map(print).sort(), JSON.stringify(act)).toEqual(whole.map(print).sort());
+        const expected = whole.map(print).sort();
+        expect(withPut(sent, waiting).map(print).sort(), JSON.stringify(act)).toEqual(expected);
+        // Who leaves has something that Slurm holds, and nothing else.
+        for (const { uid } of leaving) expect(sent.filter((each) => "uid" in each && each.uid === uid)).toEqual([]);
         const { people } = await directory.ctx.store.read(async (tx) => {
           return (await tx.clusters.get(directory.cluster)) ?? { people: -1 };
         });
         expect(people).toBe(whole.filter(({ kind }) => kind === "user").length);
       }
+      const live = nodes.filter(({ entry }) => !entry.node.banned);
+      for (const node of live) if (!node.entry.link) await node.connect();
+      for (let turn = 0; turn < 3; turn++) await site.settle(...live);
+      const { sent, waiting, leaving } = await passing(site);
+      expect([waiting, leaving]).toEqual([[], []]);
+      expect(sent.map(print).sort()).toEqual((await fromScratch(directory)).map(print).sort());
     }),
     { numRuns: runs(20), endOnFailure: true },
   );
 });
+
+/** What nodes are sent of those who are in, what waits for its turn, and who is on the way out. S4: the heads prove it all. */
+async function passing({ directory }: Site) {
+  const { ctx, cluster } = directory;
+  const { all, head } = await ctx.store.read(async (tx) => {
+    return { all: await tx.passages.all(cluster), head: (await tx.clusters.get(cluster))?.head };
+  });
+  for (const role of roles) {
+    const held = await ctx.store.read((tx) => tx.log.snapshot(cluster, role));
+    expect(head?.[role].digest).toBe(shift(nothing, held, []));
+  }
+  const nodes = await directory.nodes();
+  const leaving = nodes.flatMap((each) => (each.kind === "user" && each.locked ? [each] : []));
+  for (const { uid } of leaving) {
+    expect(all.some(({ way, association }) => way === "out" && association.uid === uid)).toBe(true);
+  }
+  const waiting = all.filter(({ way }) => way === "in").map(({ association }) => association);
+  return { sent: nodes.filter((each) => each.kind !== "user" || !each.locked), waiting, leaving };
+}
+
+function withPut(resources: readonly Resource[], puts: readonly Resource[]): Resource[] {
+  return [...new Map([...resources, ...puts].map((each) => [keyOf(each), each])).values()];
+}
 
 /** Adding one to a group of many, and changing one of many, writes the rows of one. */
 test("adding one person to a group of a thousand sends one resource; changing one writes as many rows as in a small group", async () => {
@@ -132,7 +177,10 @@ async function perform(
   { act, a, b, grant, active }: Act,
   users: Map<string, string>,
   groups: Map<string, string>,
+  { site, nodes }: { site: Site; nodes: SiteNode[] },
 ): Promise<void> {
+  const live = nodes.filter(({ entry }) => !entry.node.banned);
+  const node = live[a % live.length];
   const user = [...users.values()][a] ?? "";
   const userName = [...users.keys()][a] ?? "";
   const group = [...groups.values()][b] ?? "";
@@ -185,6 +233,24 @@ async function perform(
       return;
     case "remove rule":
       await removeRule(ctx, admin, "default", groupNames[a] ?? "", grant, now);
+      return;
+    case "look":
+      return site.usher.look();
+    case "ack":
+      if (node?.entry.link) await node.ack();
+      return;
+    case "settle":
+      node?.slurm(undefined, active ? [] : [200_000 + b]);
+      return;
+    case "controller":
+      nodes.push(await site.node(`ctl-${nodes.length}`, "controller"));
+      return;
+    case "ban":
+      if (node?.role === "controller") await site.ledger.ban(admin, site.directory.cluster, node.name);
+      return;
+    case "late":
+      node?.disconnect();
+      site.directory.pass(40_000);
       return;
     case "home":
       await setCluster(ctx, admin, "default", { home: `/home/${b}/{name}`, guard: { percent: 100, people: 1000 } });

@@ -18,7 +18,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file rollcall/v1/cluster.proto.
  */
 export const file_rollcall_v1_cluster: GenFile = /*@__PURE__*/
-  fileDesc("Chlyb2xsY2FsbC92MS9jbHVzdGVyLnByb3RvEgtyb2xsY2FsbC52MSK/AgoHQ2x1c3RlchIMCgRuYW1lGAEgASgJEgsKA29yZxgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBBIhCgVlcG9jaBgEIAEoCzISLnJvbGxjYWxsLnYxLkVwb2NoEg0KBW5vZGVzGAUgASgNEiYKBXJ1bGVzGAYgAygLMhcucm9sbGNhbGwudjEuQWNjZXNzUnVsZRIuCgpjcmVhdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZwZW9wbGUYCCABKA0SDAoEaG9tZRgJIAEoCRINCgVzaGVsbBgKIAEoCRIhCgVndWFyZBgLIAEoCzISLnJvbGxjYWxsLnYxLkd1YXJkEi0KCWZlbmNlZF9hdBgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAidAoFR3VhcmQSEwoGcGVvcGxlGAEgASgNSACIAQESFAoHcGVyY2VudBgCIAEoAUgBiAEBEikKBndpbmRvdxgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIJCgdfcGVvcGxlQgoKCF9wZXJjZW50It8BCgpBY2Nlc3NSdWxlEg0KBWdyb3VwGAEgASgJEigKBWxvZ2luGAMgASgLMhcucm9sbGNhbGwudjEuTG9naW5HcmFudEgAEjMKC3Bvc2l4X2dyb3VwGAQgASgLMhwucm9sbGNhbGwudjEuUG9zaXhHcm91cEdyYW50SAASJgoEc3VkbxgFIAEoCzIWLnJvbGxjYWxsLnYxLlN1ZG9HcmFudEgAEiwKB2FjY291bnQYBiABKAsyGS5yb2xsY2FsbC52MS5BY2NvdW50R3JhbnRIAEIHCgVncmFudEoECAIQAyIMCgpMb2dpbkdyYW50IhEKD1Bvc2l4R3JvdXBHcmFudCIvCglTdWRvR3JhbnQSEAoIY29tbWFuZHMYASADKAkSEAoIcGFzc3dvcmQYAiABKAgikAMKDEFjY291bnRHcmFudBIPCgdhY2NvdW50GAEgASgJEg4KBnBhcmVudBgCIAEoCRISCgppc19kZWZhdWx0GAMgASgIEiwKC2FkbWluX2xldmVsGAQgASgOMhcucm9sbGNhbGwudjEuQWRtaW5MZXZlbBI1CgZsaW1pdHMYBSADKAsyJS5yb2xsY2FsbC52MS5BY2NvdW50R3JhbnQuTGltaXRzRW50cnkSJgoEam9icxgGIAEoDjIYLnJvbGxjYWxsLnYxLkpvYnNPbkxlYXZlEhMKC2Rlc2NyaXB0aW9uGAcgASgJEkQKDmFjY291bnRfbGltaXRzGAggAygLMiwucm9sbGNhbGwudjEuQWNjb3VudEdyYW50LkFjY291bnRMaW1pdHNFbnRyeRotCgtMaW1pdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGjQKEkFjY291bnRMaW1pdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjwKE0xpc3RDbHVzdGVyc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiVwoUTGlzdENsdXN0ZXJzUmVzcG9uc2USJgoIY2x1c3RlcnMYASADKAsyFC5yb2xsY2FsbC52MS5DbHVzdGVyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIkChFHZXRDbHVzdGVyUmVxdWVzdBIPCgdjbHVzdGVyGAEgASgJIjsKEkdldENsdXN0ZXJSZXNwb25zZRIlCgdjbHVzdGVyGAEgASgLMhQucm9sbGNhbGwudjEuQ2x1c3RlciIxChRDcmVhdGVDbHVzdGVyUmVxdWVzdBIMCgRuYW1lGAEgASgJEgsKA29yZxgCIAEoCSI+ChVDcmVhdGVDbHVzdGVyUmVzcG9uc2USJQoHY2x1c3RlchgBIAEoCzIULnJvbGxjYWxsLnYxLkNsdXN0ZXIigQEKEVNldENsdXN0ZXJSZXF1ZXN0Eg8KB2NsdXN0ZXIYASABKAkSEQoEaG9tZRgCIAEoCUgAiAEBEhIKBXNoZWxsGAMgASgJSAGIAQESIQoFZ3VhcmQYBCABKAsyEi5yb2xsY2FsbC52MS5HdWFyZEIHCgVfaG9tZUIICgZfc2hlbGwiOwoSU2V0Q2x1c3RlclJlc3BvbnNlEiUKB2NsdXN0ZXIYASABKAsyFC5yb2xsY2FsbC52MS5DbHVzdGVyImkKDlB1dFJ1bGVSZXF1ZXN0Eg8KB2NsdXN0ZXIYASABKAkSJQoEcnVsZRgCIAEoCzIXLnJvbGxjYWxsLnYxLkFjY2Vzc1J1bGUSDwoHZHJ5X3J1bhgDIAEoCBIOCgZ1cmdlbnQYBCABKAgiNwoPUHV0UnVsZVJlc3BvbnNlEiQKB2VmZmVjdHMYASADKAsyEy5yb2xsY2FsbC52MS5FZmZlY3QibAoRUmVtb3ZlUnVsZVJlcXVlc3QSDwoHY2x1c3RlchgBIAEoCRIlCgRydWxlGAIgASgLMhcucm9sbGNhbGwudjEuQWNjZXNzUnVsZRIPCgdkcnlfcnVuGAMgASgIEg4KBnVyZ2VudBgEIAEoCCI6ChJSZW1vdmVSdWxlUmVzcG9uc2USJAoHZWZmZWN0cxgBIAMoCzITLnJvbGxjYWxsLnYxLkVmZmVjdCpgCgtKb2JzT25MZWF2ZRIdChlKT0JTX09OX0xFQVZFX1VOU1BFQ0lGSUVEEAASGAoUSk9CU19PTl9MRUFWRV9DQU5DRUwQARIYChRKT0JTX09OX0xFQVZFX0ZJTklTSBACKngKCkFkbWluTGV2ZWwSGwoXQURNSU5fTEVWRUxfVU5TUEVDSUZJRUQQABIUChBBRE1JTl9MRVZFTF9OT05FEAESGAoUQURNSU5fTEVWRUxfT1BFUkFUT1IQAhIdChlBRE1JTl9MRVZFTF9BRE1JTklTVFJBVE9SEAMy8AMKDkNsdXN0ZXJTZXJ2aWNlElMKDExpc3RDbHVzdGVycxIgLnJvbGxjYWxsLnYxLkxpc3RDbHVzdGVyc1JlcXVlc3QaIS5yb2xsY2FsbC52MS5MaXN0Q2x1c3RlcnNSZXNwb25zZRJNCgpHZXRDbHVzdGVyEh4ucm9sbGNhbGwudjEuR2V0Q2x1c3RlclJlcXVlc3QaHy5yb2xsY2FsbC52MS5HZXRDbHVzdGVyUmVzcG9uc2USVgoNQ3JlYXRlQ2x1c3RlchIhLnJvbGxjYWxsLnYxLkNyZWF0ZUNsdXN0ZXJSZXF1ZXN0GiIucm9sbGNhbGwudjEuQ3JlYXRlQ2x1c3RlclJlc3BvbnNlEk0KClNldENsdXN0ZXISHi5yb2xsY2FsbC52MS5TZXRDbHVzdGVyUmVxdWVzdBofLnJvbGxjYWxsLnYxLlNldENsdXN0ZXJSZXNwb25zZRJECgdQdXRSdWxlEhsucm9sbGNhbGwudjEuUHV0UnVsZVJlcXVlc3QaHC5yb2xsY2FsbC52MS5QdXRSdWxlUmVzcG9uc2USTQoKUmVtb3ZlUnVsZRIeLnJvbGxjYWxsLnYxLlJlbW92ZVJ1bGVSZXF1ZXN0Gh8ucm9sbGNhbGwudjEuUmVtb3ZlUnVsZVJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_rollcall_v1_effect, file_rollcall_v1_resource]);
+  fileDesc("Chlyb2xsY2FsbC92MS9jbHVzdGVyLnByb3RvEgtyb2xsY2FsbC52MSLnAgoHQ2x1c3RlchIMCgRuYW1lGAEgASgJEgsKA29yZxgCIAEoCRIQCghyZXZpc2lvbhgDIAEoBBIhCgVlcG9jaBgEIAEoCzISLnJvbGxjYWxsLnYxLkVwb2NoEg0KBW5vZGVzGAUgASgNEiYKBXJ1bGVzGAYgAygLMhcucm9sbGNhbGwudjEuQWNjZXNzUnVsZRIuCgpjcmVhdGVkX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZwZW9wbGUYCCABKA0SDAoEaG9tZRgJIAEoCRINCgVzaGVsbBgKIAEoCRIhCgVndWFyZBgLIAEoCzISLnJvbGxjYWxsLnYxLkd1YXJkEi0KCWZlbmNlZF9hdBgMIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJgoFc2x1cm0YDSABKAsyFy5yb2xsY2FsbC52MS5TbHVybU9yZGVyIqEBCgpTbHVybU9yZGVyEi8KDGtub3duX3dpdGhpbhgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIwCg1jYW5jZWxfd2l0aGluGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDWZpbmlzaF93aXRoaW4YAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24idAoFR3VhcmQSEwoGcGVvcGxlGAEgASgNSACIAQESFAoHcGVyY2VudBgCIAEoAUgBiAEBEikKBndpbmRvdxgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIJCgdfcGVvcGxlQgoKCF9wZXJjZW50It8BCgpBY2Nlc3NSdWxlEg0KBWdyb3VwGAEgASgJEigKBWxvZ2luGAMgASgLMhcucm9sbGNhbGwudjEuTG9naW5HcmFudEgAEjMKC3Bvc2l4X2dyb3VwGAQgASgLMhwucm9sbGNhbGwudjEuUG9zaXhHcm91cEdyYW50SAASJgoEc3VkbxgFIAEoCzIWLnJvbGxjYWxsLnYxLlN1ZG9HcmFudEgAEiwKB2FjY291bnQYBiABKAsyGS5yb2xsY2FsbC52MS5BY2NvdW50R3JhbnRIAEIHCgVncmFudEoECAIQAyIMCgpMb2dpbkdyYW50IhEKD1Bvc2l4R3JvdXBHcmFudCIvCglTdWRvR3JhbnQSEAoIY29tbWFuZHMYASADKAkSEAoIcGFzc3dvcmQYAiABKAgikAMKDEFjY291bnRHcmFudBIPCgdhY2NvdW50GAEgASgJEg4KBnBhcmVudBgCIAEoCRISCgppc19kZWZhdWx0GAMgASgIEiwKC2FkbWluX2xldmVsGAQgASgOMhcucm9sbGNhbGwudjEuQWRtaW5MZXZlbBI1CgZsaW1pdHMYBSADKAsyJS5yb2xsY2FsbC52MS5BY2NvdW50R3JhbnQuTGltaXRzRW50cnkSJgoEam9icxgGIAEoDjIYLnJvbGxjYWxsLnYxLkpvYnNPbkxlYXZlEhMKC2Rlc2NyaXB0aW9uGAcgASgJEkQKDmFjY291bnRfbGltaXRzGAggAygLMiwucm9sbGNhbGwudjEuQWNjb3VudEdyYW50LkFjY291bnRMaW1pdHNFbnRyeRotCgtMaW1pdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGjQKEkFjY291bnRMaW1pdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjwKE0xpc3RDbHVzdGVyc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiVwoUTGlzdENsdXN0ZXJzUmVzcG9uc2USJgoIY2x1c3RlcnMYASADKAsyFC5yb2xsY2FsbC52MS5DbHVzdGVyEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIkChFHZXRDbHVzdGVyUmVxdWVzdBIPCgdjbHVzdGVyGAEgASgJIjsKEkdldENsdXN0ZXJSZXNwb25zZRIlCgdjbHVzdGVyGAEgASgLMhQucm9sbGNhbGwudjEuQ2x1c3RlciIxChRDcmVhdGVDbHVzdGVyUmVxdWVzdBIMCgRuYW1lGAEgASgJEgsKA29yZxgCIAEoCSI+ChVDcmVhdGVDbHVzdGVyUmVzcG9uc2USJQoHY2x1c3RlchgBIAEoCzIULnJvbGxjYWxsLnYxLkNsdXN0ZXIiqQEKEVNldENsdXN0ZXJSZXF1ZXN0Eg8KB2NsdXN0ZXIYASABKAkSEQoEaG9tZRgCIAEoCUgAiAEBEhIKBXNoZWxsGAMgASgJSAGIAQESIQoFZ3VhcmQYBCABKAsyEi5yb2xsY2FsbC52MS5HdWFyZBImCgVzbHVybRgFIAEoCzIXLnJvbGxjYWxsLnYxLlNsdXJtT3JkZXJCBwoFX2hvbWVCCAoGX3NoZWxsIjsKElNldENsdXN0ZXJSZXNwb25zZRIlCgdjbHVzdGVyGAEgASgLMhQucm9sbGNhbGwudjEuQ2x1c3RlciJpCg5QdXRSdWxlUmVxdWVzdBIPCgdjbHVzdGVyGAEgASgJEiUKBHJ1bGUYAiABKAsyFy5yb2xsY2FsbC52MS5BY2Nlc3NSdWxlEg8KB2RyeV9ydW4YAyABKAgSDgoGdXJnZW50GAQgASgIIjcKD1B1dFJ1bGVSZXNwb25zZRIkCgdlZmZlY3RzGAEgAygLMhMucm9sbGNhbGwudjEuRWZmZWN0ImwKEVJlbW92ZVJ1bGVSZXF1ZXN0Eg8KB2NsdXN0ZXIYASABKAkSJQoEcnVsZRgCIAEoCzIXLnJvbGxjYWxsLnYxLkFjY2Vzc1J1bGUSDwoHZHJ5X3J1bhgDIAEoCBIOCgZ1cmdlbnQYBCABKAgiOgoSUmVtb3ZlUnVsZVJlc3BvbnNlEiQKB2VmZmVjdHMYASADKAsyEy5yb2xsY2FsbC52MS5FZmZlY3QqYAoLSm9ic09uTGVhdmUSHQoZSk9CU19PTl9MRUFWRV9VTlNQRUNJRklFRBAAEhgKFEpPQlNfT05fTEVBVkVfQ0FOQ0VMEAESGAoUSk9CU19PTl9MRUFWRV9GSU5JU0gQAip4CgpBZG1pbkxldmVsEhsKF0FETUlOX0xFVkVMX1VOU1BFQ0lGSUVEEAASFAoQQURNSU5fTEVWRUxfTk9ORRABEhgKFEFETUlOX0xFVkVMX09QRVJBVE9SEAISHQoZQURNSU5fTEVWRUxfQURNSU5JU1RSQVRPUhADMvADCg5DbHVzdGVyU2VydmljZRJTCgxMaXN0Q2x1c3RlcnMSIC5yb2xsY2FsbC52MS5MaXN0Q2x1c3RlcnNSZXF1ZXN0GiEucm9sbGNhbGwudjEuTGlzdENsdXN0ZXJzUmVzcG9uc2USTQoKR2V0Q2x1c3RlchIeLnJvbGxjYWxsLnYxLkdldENsdXN0ZXJSZXF1ZXN0Gh8ucm9sbGNhbGwudjEuR2V0Q2x1c3RlclJlc3BvbnNlElYKDUNyZWF0ZUNsdXN0ZXISIS5yb2xsY2FsbC52MS5DcmVhdGVDbHVzdGVyUmVxdWVzdBoiLnJvbGxjYWxsLnYxLkNyZWF0ZUNsdXN0ZXJSZXNwb25zZRJNCgpTZXRDbHVzdGVyEh4ucm9sbGNhbGwudjEuU2V0Q2x1c3RlclJlcXVlc3QaHy5yb2xsY2FsbC52MS5TZXRDbHVzdGVyUmVzcG9uc2USRAoHUHV0UnVsZRIbLnJvbGxjYWxsLnYxLlB1dFJ1bGVSZXF1ZXN0Ghwucm9sbGNhbGwudjEuUHV0UnVsZVJlc3BvbnNlEk0KClJlbW92ZVJ1bGUSHi5yb2xsY2FsbC52MS5SZW1vdmVSdWxlUmVxdWVzdBofLnJvbGxjYWxsLnYxLlJlbW92ZVJ1bGVSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_rollcall_v1_effect, file_rollcall_v1_resource]);
 
 /**
  * One Slurm cluster.
@@ -109,6 +109,13 @@ export type Cluster = Message<"rollcall.v1.Cluster"> & {
    * @generated from field: google.protobuf.Timestamp fenced_at = 12;
    */
   fencedAt?: Timestamp | undefined;
+
+  /**
+   * How long identity and Slurm wait for one another.
+   *
+   * @generated from field: rollcall.v1.SlurmOrder slurm = 13;
+   */
+  slurm?: SlurmOrder | undefined;
 };
 
 /**
@@ -117,6 +124,42 @@ export type Cluster = Message<"rollcall.v1.Cluster"> & {
  */
 export const ClusterSchema: GenMessage<Cluster> = /*@__PURE__*/
   messageDesc(file_rollcall_v1_cluster, 0);
+
+/**
+ * How long identity and Slurm wait for one another. What is left out stays as it is.
+ *
+ * @generated from message rollcall.v1.SlurmOrder
+ */
+export type SlurmOrder = Message<"rollcall.v1.SlurmOrder"> & {
+  /**
+   * How long a new association waits for connected nodes that do not know its person yet; 30 s unless set. Of the controllers, one must know
+   * them, however long that takes.
+   *
+   * @generated from field: google.protobuf.Duration known_within = 1;
+   */
+  knownWithin?: Duration | undefined;
+
+  /**
+   * How long somebody who leaves stays, locked, until a controller has cancelled their jobs; 60 s unless set.
+   *
+   * @generated from field: google.protobuf.Duration cancel_within = 2;
+   */
+  cancelWithin?: Duration | undefined;
+
+  /**
+   * The same where a rule lets jobs finish; 0, which it is unless set: as long as they take.
+   *
+   * @generated from field: google.protobuf.Duration finish_within = 3;
+   */
+  finishWithin?: Duration | undefined;
+};
+
+/**
+ * Describes the message rollcall.v1.SlurmOrder.
+ * Use `create(SlurmOrderSchema)` to create a new message.
+ */
+export const SlurmOrderSchema: GenMessage<SlurmOrder> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_cluster, 1);
 
 /**
  * More removals of access than this, and the rest waits for an operator: see HoldService.
@@ -151,7 +194,7 @@ export type Guard = Message<"rollcall.v1.Guard"> & {
  * Use `create(GuardSchema)` to create a new message.
  */
 export const GuardSchema: GenMessage<Guard> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_cluster, 1);
+  messageDesc(file_rollcall_v1_cluster, 2);
 
 /**
  * What a group grants in a cluster.
@@ -211,7 +254,7 @@ export type AccessRule = Message<"rollcall.v1.AccessRule"> & {
  * Use `create(AccessRuleSchema)` to create a new message.
  */
 export const AccessRuleSchema: GenMessage<AccessRule> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_cluster, 2);
+  messageDesc(file_rollcall_v1_cluster, 3);
 
 /**
  * Access to login and compute nodes.
@@ -226,7 +269,7 @@ export type LoginGrant = Message<"rollcall.v1.LoginGrant"> & {
  * Use `create(LoginGrantSchema)` to create a new message.
  */
 export const LoginGrantSchema: GenMessage<LoginGrant> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_cluster, 3);
+  messageDesc(file_rollcall_v1_cluster, 4);
 
 /**
  * The group as a POSIX group.
@@ -241,7 +284,7 @@ export type PosixGroupGrant = Message<"rollcall.v1.PosixGroupGrant"> & {
  * Use `create(PosixGroupGrantSchema)` to create a new message.
  */
 export const PosixGroupGrantSchema: GenMessage<PosixGroupGrant> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_cluster, 4);
+  messageDesc(file_rollcall_v1_cluster, 5);
 
 /**
  * Commands as any user, on login nodes.
@@ -269,7 +312,7 @@ export type SudoGrant = Message<"rollcall.v1.SudoGrant"> & {
  * Use `create(SudoGrantSchema)` to create a new message.
  */
 export const SudoGrantSchema: GenMessage<SudoGrant> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_cluster, 5);
+  messageDesc(file_rollcall_v1_cluster, 6);
 
 /**
  * Use of a Slurm account.
@@ -339,7 +382,7 @@ export type AccountGrant = Message<"rollcall.v1.AccountGrant"> & {
  * Use `create(AccountGrantSchema)` to create a new message.
  */
 export const AccountGrantSchema: GenMessage<AccountGrant> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_cluster, 6);
+  messageDesc(file_rollcall_v1_cluster, 7);
 
 /**
  * Which clusters.
@@ -367,7 +410,7 @@ export type ListClustersRequest = Message<"rollcall.v1.ListClustersRequest"> & {
  * Use `create(ListClustersRequestSchema)` to create a new message.
  */
 export const ListClustersRequestSchema: GenMessage<ListClustersRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_cluster, 7);
+  messageDesc(file_rollcall_v1_cluster, 8);
 
 /**
  * Some clusters.
@@ -395,7 +438,7 @@ export type ListClustersResponse = Message<"rollcall.v1.ListClustersResponse"> &
  * Use `create(ListClustersResponseSchema)` to create a new message.
  */
 export const ListClustersResponseSchema: GenMessage<ListClustersResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_cluster, 8);
+  messageDesc(file_rollcall_v1_cluster, 9);
 
 /**
  * Which cluster.
@@ -416,7 +459,7 @@ export type GetClusterRequest = Message<"rollcall.v1.GetClusterRequest"> & {
  * Use `create(GetClusterRequestSchema)` to create a new message.
  */
 export const GetClusterRequestSchema: GenMessage<GetClusterRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_cluster, 9);
+  messageDesc(file_rollcall_v1_cluster, 10);
 
 /**
  * One cluster.
@@ -437,7 +480,7 @@ export type GetClusterResponse = Message<"rollcall.v1.GetClusterResponse"> & {
  * Use `create(GetClusterResponseSchema)` to create a new message.
  */
 export const GetClusterResponseSchema: GenMessage<GetClusterResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_cluster, 10);
+  messageDesc(file_rollcall_v1_cluster, 11);
 
 /**
  * A new cluster.
@@ -465,7 +508,7 @@ export type CreateClusterRequest = Message<"rollcall.v1.CreateClusterRequest"> &
  * Use `create(CreateClusterRequestSchema)` to create a new message.
  */
 export const CreateClusterRequestSchema: GenMessage<CreateClusterRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_cluster, 11);
+  messageDesc(file_rollcall_v1_cluster, 12);
 
 /**
  * The new cluster.
@@ -486,7 +529,7 @@ export type CreateClusterResponse = Message<"rollcall.v1.CreateClusterResponse">
  * Use `create(CreateClusterResponseSchema)` to create a new message.
  */
 export const CreateClusterResponseSchema: GenMessage<CreateClusterResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_cluster, 12);
+  messageDesc(file_rollcall_v1_cluster, 13);
 
 /**
  * What to set.
@@ -521,6 +564,13 @@ export type SetClusterRequest = Message<"rollcall.v1.SetClusterRequest"> & {
    * @generated from field: rollcall.v1.Guard guard = 4;
    */
   guard?: Guard | undefined;
+
+  /**
+   * What of these times is set; the rest stays.
+   *
+   * @generated from field: rollcall.v1.SlurmOrder slurm = 5;
+   */
+  slurm?: SlurmOrder | undefined;
 };
 
 /**
@@ -528,7 +578,7 @@ export type SetClusterRequest = Message<"rollcall.v1.SetClusterRequest"> & {
  * Use `create(SetClusterRequestSchema)` to create a new message.
  */
 export const SetClusterRequestSchema: GenMessage<SetClusterRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_cluster, 13);
+  messageDesc(file_rollcall_v1_cluster, 14);
 
 /**
  * It is set.
@@ -549,7 +599,7 @@ export type SetClusterResponse = Message<"rollcall.v1.SetClusterResponse"> & {
  * Use `create(SetClusterResponseSchema)` to create a new message.
  */
 export const SetClusterResponseSchema: GenMessage<SetClusterResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_cluster, 14);
+  messageDesc(file_rollcall_v1_cluster, 15);
 
 /**
  * A rule.
@@ -591,7 +641,7 @@ export type PutRuleRequest = Message<"rollcall.v1.PutRuleRequest"> & {
  * Use `create(PutRuleRequestSchema)` to create a new message.
  */
 export const PutRuleRequestSchema: GenMessage<PutRuleRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_cluster, 15);
+  messageDesc(file_rollcall_v1_cluster, 16);
 
 /**
  * The rule is there, unless it was a dry run.
@@ -612,7 +662,7 @@ export type PutRuleResponse = Message<"rollcall.v1.PutRuleResponse"> & {
  * Use `create(PutRuleResponseSchema)` to create a new message.
  */
 export const PutRuleResponseSchema: GenMessage<PutRuleResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_cluster, 16);
+  messageDesc(file_rollcall_v1_cluster, 17);
 
 /**
  * Which rule.
@@ -654,7 +704,7 @@ export type RemoveRuleRequest = Message<"rollcall.v1.RemoveRuleRequest"> & {
  * Use `create(RemoveRuleRequestSchema)` to create a new message.
  */
 export const RemoveRuleRequestSchema: GenMessage<RemoveRuleRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_cluster, 17);
+  messageDesc(file_rollcall_v1_cluster, 18);
 
 /**
  * The rule is gone, unless it was a dry run.
@@ -675,7 +725,7 @@ export type RemoveRuleResponse = Message<"rollcall.v1.RemoveRuleResponse"> & {
  * Use `create(RemoveRuleResponseSchema)` to create a new message.
  */
 export const RemoveRuleResponseSchema: GenMessage<RemoveRuleResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_cluster, 18);
+  messageDesc(file_rollcall_v1_cluster, 19);
 
 /**
  * What becomes of somebody's jobs in an account that they leave.

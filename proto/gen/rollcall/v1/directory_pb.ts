@@ -4,17 +4,17 @@
 // @generated from file rollcall/v1/directory.proto (package rollcall.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Message } from "@bufbuild/protobuf";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file rollcall/v1/directory.proto.
  */
 export const file_rollcall_v1_directory: GenFile = /*@__PURE__*/
-  fileDesc("Chtyb2xsY2FsbC92MS9kaXJlY3RvcnkucHJvdG8SC3JvbGxjYWxsLnYxIr0CCg1EaXJlY3RvcnlVc2VyEgoKAmlkGAEgASgJEhEKCXVzZXJfbmFtZRgCIAEoCRIOCgZhY3RpdmUYAyABKAgSEgoKcG9zaXhfbmFtZRgEIAEoCRILCgN1aWQYBSABKA0SFAoMZGlzcGxheV9uYW1lGAYgASgJEg4KBmdyb3VwcxgHIAMoCRIpCghzc2hfa2V5cxgIIAMoCzIXLnJvbGxjYWxsLnYxLlVzZXJTc2hLZXkSEAoIY2x1c3RlcnMYCSADKAkSLgoKY3JlYXRlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGbG9ja2VkGAsgASgIEgwKBGhvbWUYDCABKAkSDQoFc2hlbGwYDSABKAkSDgoGb3JpZ2luGA4gASgJEgwKBGhlbGQYDyADKAkioAEKClVzZXJTc2hLZXkSEwoLZmluZ2VycHJpbnQYASABKAkSDAoEdHlwZRgCIAEoCRIPCgdjb21tZW50GAMgASgJEi4KCmNyZWF0ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkYKEExpc3RVc2Vyc1JlcXVlc3QSCwoDb3JnGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIlcKEUxpc3RVc2Vyc1Jlc3BvbnNlEikKBXVzZXJzGAEgAygLMhoucm9sbGNhbGwudjEuRGlyZWN0b3J5VXNlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiKwoOR2V0VXNlclJlcXVlc3QSCwoDb3JnGAEgASgJEgwKBHVzZXIYAiABKAkiOwoPR2V0VXNlclJlc3BvbnNlEigKBHVzZXIYASABKAsyGi5yb2xsY2FsbC52MS5EaXJlY3RvcnlVc2VyInEKEEFkZFNzaEtleVJlcXVlc3QSCwoDb3JnGAEgASgJEgwKBHVzZXIYAiABKAkSEgoKcHVibGljX2tleRgDIAEoCRIuCgpleHBpcmVzX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI9ChFBZGRTc2hLZXlSZXNwb25zZRIoCgdzc2hfa2V5GAEgASgLMhcucm9sbGNhbGwudjEuVXNlclNzaEtleSJFChNSZW1vdmVTc2hLZXlSZXF1ZXN0EgsKA29yZxgBIAEoCRIMCgR1c2VyGAIgASgJEhMKC2ZpbmdlcnByaW50GAMgASgJIhYKFFJlbW92ZVNzaEtleVJlc3BvbnNlIpMBCghVc2VyTG9jaxIPCgd1c2VyX2lkGAEgASgJEhEKCXVzZXJfbmFtZRgCIAEoCRIOCgZvcmlnaW4YAyABKAkSEwoLZXh0ZXJuYWxfaWQYBCABKAkSDgoGcmVhc29uGAUgASgJEi4KCmNyZWF0ZWRfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIjwKD0xvY2tVc2VyUmVxdWVzdBILCgNvcmcYASABKAkSDAoEdXNlchgCIAEoCRIOCgZyZWFzb24YAyABKAkiNwoQTG9ja1VzZXJSZXNwb25zZRIjCgRsb2NrGAEgASgLMhUucm9sbGNhbGwudjEuVXNlckxvY2siLgoRVW5sb2NrVXNlclJlcXVlc3QSCwoDb3JnGAEgASgJEgwKBHVzZXIYAiABKAkiOgoSVW5sb2NrVXNlclJlc3BvbnNlEiQKBWxvY2tzGAEgAygLMhUucm9sbGNhbGwudjEuVXNlckxvY2siRgoQTGlzdExvY2tzUmVxdWVzdBILCgNvcmcYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiUgoRTGlzdExvY2tzUmVzcG9uc2USJAoFbG9ja3MYASADKAsyFS5yb2xsY2FsbC52MS5Vc2VyTG9jaxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiuAEKEUNyZWF0ZVVzZXJSZXF1ZXN0EgsKA29yZxgBIAEoCRIRCgl1c2VyX25hbWUYAiABKAkSFAoMZGlzcGxheV9uYW1lGAMgASgJEhIKCmdpdmVuX25hbWUYBCABKAkSEwoLZmFtaWx5X25hbWUYBSABKAkSDQoFZW1haWwYBiABKAkSEAoDdWlkGAcgASgNSACIAQESDAoEaG9tZRgIIAEoCRINCgVzaGVsbBgJIAEoCUIGCgRfdWlkIj4KEkNyZWF0ZVVzZXJSZXNwb25zZRIoCgR1c2VyGAEgASgLMhoucm9sbGNhbGwudjEuRGlyZWN0b3J5VXNlciLiAQoRVXBkYXRlVXNlclJlcXVlc3QSCwoDb3JnGAEgASgJEgwKBHVzZXIYAiABKAkSEwoGYWN0aXZlGAMgASgISACIAQESGQoMZGlzcGxheV9uYW1lGAQgASgJSAGIAQESEgoFZW1haWwYBSABKAlIAogBARIRCgRob21lGAYgASgJSAOIAQESEgoFc2hlbGwYByABKAlIBIgBARIOCgZ1cmdlbnQYCCABKAhCCQoHX2FjdGl2ZUIPCg1fZGlzcGxheV9uYW1lQggKBl9lbWFpbEIHCgVfaG9tZUIICgZfc2hlbGwiPgoSVXBkYXRlVXNlclJlc3BvbnNlEigKBHVzZXIYASABKAsyGi5yb2xsY2FsbC52MS5EaXJlY3RvcnlVc2VyIkIKEVJlbmFtZVVzZXJSZXF1ZXN0EgsKA29yZxgBIAEoCRIMCgR1c2VyGAIgASgJEhIKCnBvc2l4X25hbWUYAyABKAkiPgoSUmVuYW1lVXNlclJlc3BvbnNlEigKBHVzZXIYASABKAsyGi5yb2xsY2FsbC52MS5EaXJlY3RvcnlVc2VyIj4KEVJlbW92ZVVzZXJSZXF1ZXN0EgsKA29yZxgBIAEoCRIMCgR1c2VyGAIgASgJEg4KBnVyZ2VudBgDIAEoCCIUChJSZW1vdmVVc2VyUmVzcG9uc2UixwEKDkRpcmVjdG9yeUdyb3VwEgoKAmlkGAEgASgJEhQKDGRpc3BsYXlfbmFtZRgCIAEoCRISCgpwb3NpeF9uYW1lGAMgASgJEgsKA2dpZBgEIAEoDRIOCgZvcmlnaW4YBSABKAkSMgoHbWVtYmVycxgGIAMoCzIhLnJvbGxjYWxsLnYxLkRpcmVjdG9yeUdyb3VwTWVtYmVyEi4KCmNyZWF0ZWRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIj4KFERpcmVjdG9yeUdyb3VwTWVtYmVyEgoKAmlkGAEgASgJEgwKBHR5cGUYAiABKAkSDAoEbmFtZRgDIAEoCSJwChJDcmVhdGVHcm91cFJlcXVlc3QSCwoDb3JnGAEgASgJEhQKDGRpc3BsYXlfbmFtZRgCIAEoCRIQCgNnaWQYAyABKA1IAIgBARINCgV1c2VycxgEIAMoCRIOCgZncm91cHMYBSADKAlCBgoEX2dpZCJBChNDcmVhdGVHcm91cFJlc3BvbnNlEioKBWdyb3VwGAEgASgLMhsucm9sbGNhbGwudjEuRGlyZWN0b3J5R3JvdXAiLQoPR2V0R3JvdXBSZXF1ZXN0EgsKA29yZxgBIAEoCRINCgVncm91cBgCIAEoCSI+ChBHZXRHcm91cFJlc3BvbnNlEioKBWdyb3VwGAEgASgLMhsucm9sbGNhbGwudjEuRGlyZWN0b3J5R3JvdXAiRwoRTGlzdEdyb3Vwc1JlcXVlc3QSCwoDb3JnGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIloKEkxpc3RHcm91cHNSZXNwb25zZRIrCgZncm91cHMYASADKAsyGy5yb2xsY2FsbC52MS5EaXJlY3RvcnlHcm91cBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiRgoSVXBkYXRlR3JvdXBSZXF1ZXN0EgsKA29yZxgBIAEoCRINCgVncm91cBgCIAEoCRIUCgxkaXNwbGF5X25hbWUYAyABKAkiQQoTVXBkYXRlR3JvdXBSZXNwb25zZRIqCgVncm91cBgBIAEoCzIbLnJvbGxjYWxsLnYxLkRpcmVjdG9yeUdyb3VwIkAKElJlbW92ZUdyb3VwUmVxdWVzdBILCgNvcmcYASABKAkSDQoFZ3JvdXAYAiABKAkSDgoGdXJnZW50GAMgASgIIhUKE1JlbW92ZUdyb3VwUmVzcG9uc2UiUwoWQWRkR3JvdXBNZW1iZXJzUmVxdWVzdBILCgNvcmcYASABKAkSDQoFZ3JvdXAYAiABKAkSDQoFdXNlcnMYAyADKAkSDgoGZ3JvdXBzGAQgAygJIkUKF0FkZEdyb3VwTWVtYmVyc1Jlc3BvbnNlEioKBWdyb3VwGAEgASgLMhsucm9sbGNhbGwudjEuRGlyZWN0b3J5R3JvdXAiZgoZUmVtb3ZlR3JvdXBNZW1iZXJzUmVxdWVzdBILCgNvcmcYASABKAkSDQoFZ3JvdXAYAiABKAkSDQoFdXNlcnMYAyADKAkSDgoGZ3JvdXBzGAQgAygJEg4KBnVyZ2VudBgFIAEoCCJIChpSZW1vdmVHcm91cE1lbWJlcnNSZXNwb25zZRIqCgVncm91cBgBIAEoCzIbLnJvbGxjYWxsLnYxLkRpcmVjdG9yeUdyb3VwMrgLChBEaXJlY3RvcnlTZXJ2aWNlEkoKCUxpc3RVc2VycxIdLnJvbGxjYWxsLnYxLkxpc3RVc2Vyc1JlcXVlc3QaHi5yb2xsY2FsbC52MS5MaXN0VXNlcnNSZXNwb25zZRJECgdHZXRVc2VyEhsucm9sbGNhbGwudjEuR2V0VXNlclJlcXVlc3QaHC5yb2xsY2FsbC52MS5HZXRVc2VyUmVzcG9uc2USTQoKQ3JlYXRlVXNlchIeLnJvbGxjYWxsLnYxLkNyZWF0ZVVzZXJSZXF1ZXN0Gh8ucm9sbGNhbGwudjEuQ3JlYXRlVXNlclJlc3BvbnNlEk0KClVwZGF0ZVVzZXISHi5yb2xsY2FsbC52MS5VcGRhdGVVc2VyUmVxdWVzdBofLnJvbGxjYWxsLnYxLlVwZGF0ZVVzZXJSZXNwb25zZRJNCgpSZW5hbWVVc2VyEh4ucm9sbGNhbGwudjEuUmVuYW1lVXNlclJlcXVlc3QaHy5yb2xsY2FsbC52MS5SZW5hbWVVc2VyUmVzcG9uc2USTQoKUmVtb3ZlVXNlchIeLnJvbGxjYWxsLnYxLlJlbW92ZVVzZXJSZXF1ZXN0Gh8ucm9sbGNhbGwudjEuUmVtb3ZlVXNlclJlc3BvbnNlElAKC0NyZWF0ZUdyb3VwEh8ucm9sbGNhbGwudjEuQ3JlYXRlR3JvdXBSZXF1ZXN0GiAucm9sbGNhbGwudjEuQ3JlYXRlR3JvdXBSZXNwb25zZRJHCghHZXRHcm91cBIcLnJvbGxjYWxsLnYxLkdldEdyb3VwUmVxdWVzdBodLnJvbGxjYWxsLnYxLkdldEdyb3VwUmVzcG9uc2USTQoKTGlzdEdyb3VwcxIeLnJvbGxjYWxsLnYxLkxpc3RHcm91cHNSZXF1ZXN0Gh8ucm9sbGNhbGwudjEuTGlzdEdyb3Vwc1Jlc3BvbnNlElAKC1VwZGF0ZUdyb3VwEh8ucm9sbGNhbGwudjEuVXBkYXRlR3JvdXBSZXF1ZXN0GiAucm9sbGNhbGwudjEuVXBkYXRlR3JvdXBSZXNwb25zZRJQCgtSZW1vdmVHcm91cBIfLnJvbGxjYWxsLnYxLlJlbW92ZUdyb3VwUmVxdWVzdBogLnJvbGxjYWxsLnYxLlJlbW92ZUdyb3VwUmVzcG9uc2USXAoPQWRkR3JvdXBNZW1iZXJzEiMucm9sbGNhbGwudjEuQWRkR3JvdXBNZW1iZXJzUmVxdWVzdBokLnJvbGxjYWxsLnYxLkFkZEdyb3VwTWVtYmVyc1Jlc3BvbnNlEmUKElJlbW92ZUdyb3VwTWVtYmVycxImLnJvbGxjYWxsLnYxLlJlbW92ZUdyb3VwTWVtYmVyc1JlcXVlc3QaJy5yb2xsY2FsbC52MS5SZW1vdmVHcm91cE1lbWJlcnNSZXNwb25zZRJKCglBZGRTc2hLZXkSHS5yb2xsY2FsbC52MS5BZGRTc2hLZXlSZXF1ZXN0Gh4ucm9sbGNhbGwudjEuQWRkU3NoS2V5UmVzcG9uc2USUwoMUmVtb3ZlU3NoS2V5EiAucm9sbGNhbGwudjEuUmVtb3ZlU3NoS2V5UmVxdWVzdBohLnJvbGxjYWxsLnYxLlJlbW92ZVNzaEtleVJlc3BvbnNlEkcKCExvY2tVc2VyEhwucm9sbGNhbGwudjEuTG9ja1VzZXJSZXF1ZXN0Gh0ucm9sbGNhbGwudjEuTG9ja1VzZXJSZXNwb25zZRJNCgpVbmxvY2tVc2VyEh4ucm9sbGNhbGwudjEuVW5sb2NrVXNlclJlcXVlc3QaHy5yb2xsY2FsbC52MS5VbmxvY2tVc2VyUmVzcG9uc2USSgoJTGlzdExvY2tzEh0ucm9sbGNhbGwudjEuTGlzdExvY2tzUmVxdWVzdBoeLnJvbGxjYWxsLnYxLkxpc3RMb2Nrc1Jlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("Chtyb2xsY2FsbC92MS9kaXJlY3RvcnkucHJvdG8SC3JvbGxjYWxsLnYxIugCCg1EaXJlY3RvcnlVc2VyEgoKAmlkGAEgASgJEhEKCXVzZXJfbmFtZRgCIAEoCRIOCgZhY3RpdmUYAyABKAgSEgoKcG9zaXhfbmFtZRgEIAEoCRILCgN1aWQYBSABKA0SFAoMZGlzcGxheV9uYW1lGAYgASgJEg4KBmdyb3VwcxgHIAMoCRIpCghzc2hfa2V5cxgIIAMoCzIXLnJvbGxjYWxsLnYxLlVzZXJTc2hLZXkSEAoIY2x1c3RlcnMYCSADKAkSLgoKY3JlYXRlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGbG9ja2VkGAsgASgIEgwKBGhvbWUYDCABKAkSDQoFc2hlbGwYDSABKAkSDgoGb3JpZ2luGA4gASgJEgwKBGhlbGQYDyADKAkSKQoFc2x1cm0YECADKAsyGi5yb2xsY2FsbC52MS5TbHVybVN0YW5kaW5nIloKDVNsdXJtU3RhbmRpbmcSDwoHY2x1c3RlchgBIAEoCRIPCgdsZWF2aW5nGAIgASgIEicKCGFjY291bnRzGAMgAygLMhUucm9sbGNhbGwudjEuU2x1cm1Vc2UiuwIKCFNsdXJtVXNlEg8KB2FjY291bnQYASABKAkSKgoFc3RhdGUYAiABKA4yGy5yb2xsY2FsbC52MS5TbHVybVVzZS5TdGF0ZRISCgppc19kZWZhdWx0GAMgASgIEhAKCHJldmlzaW9uGAQgASgEEikKBXNpbmNlGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBITCgt3YWl0aW5nX2ZvchgGIAMoCRITCgtqb2JzX2ZpbmlzaBgHIAEoCBIOCgZyZWFzb24YCCABKAkiZwoFU3RhdGUSFQoRU1RBVEVfVU5TUEVDSUZJRUQQABIRCg1TVEFURV9XQUlUSU5HEAESDgoKU1RBVEVfU0VOVBACEhEKDVNUQVRFX1NFVFRMRUQQAxIRCg1TVEFURV9MRUFWSU5HEAQioAEKClVzZXJTc2hLZXkSEwoLZmluZ2VycHJpbnQYASABKAkSDAoEdHlwZRgCIAEoCRIPCgdjb21tZW50GAMgASgJEi4KCmNyZWF0ZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkYKEExpc3RVc2Vyc1JlcXVlc3QSCwoDb3JnGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIlcKEUxpc3RVc2Vyc1Jlc3BvbnNlEikKBXVzZXJzGAEgAygLMhoucm9sbGNhbGwudjEuRGlyZWN0b3J5VXNlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiKwoOR2V0VXNlclJlcXVlc3QSCwoDb3JnGAEgASgJEgwKBHVzZXIYAiABKAkiOwoPR2V0VXNlclJlc3BvbnNlEigKBHVzZXIYASABKAsyGi5yb2xsY2FsbC52MS5EaXJlY3RvcnlVc2VyInEKEEFkZFNzaEtleVJlcXVlc3QSCwoDb3JnGAEgASgJEgwKBHVzZXIYAiABKAkSEgoKcHVibGljX2tleRgDIAEoCRIuCgpleHBpcmVzX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCI9ChFBZGRTc2hLZXlSZXNwb25zZRIoCgdzc2hfa2V5GAEgASgLMhcucm9sbGNhbGwudjEuVXNlclNzaEtleSJFChNSZW1vdmVTc2hLZXlSZXF1ZXN0EgsKA29yZxgBIAEoCRIMCgR1c2VyGAIgASgJEhMKC2ZpbmdlcnByaW50GAMgASgJIhYKFFJlbW92ZVNzaEtleVJlc3BvbnNlIpMBCghVc2VyTG9jaxIPCgd1c2VyX2lkGAEgASgJEhEKCXVzZXJfbmFtZRgCIAEoCRIOCgZvcmlnaW4YAyABKAkSEwoLZXh0ZXJuYWxfaWQYBCABKAkSDgoGcmVhc29uGAUgASgJEi4KCmNyZWF0ZWRfYXQYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIjwKD0xvY2tVc2VyUmVxdWVzdBILCgNvcmcYASABKAkSDAoEdXNlchgCIAEoCRIOCgZyZWFzb24YAyABKAkiNwoQTG9ja1VzZXJSZXNwb25zZRIjCgRsb2NrGAEgASgLMhUucm9sbGNhbGwudjEuVXNlckxvY2siLgoRVW5sb2NrVXNlclJlcXVlc3QSCwoDb3JnGAEgASgJEgwKBHVzZXIYAiABKAkiOgoSVW5sb2NrVXNlclJlc3BvbnNlEiQKBWxvY2tzGAEgAygLMhUucm9sbGNhbGwudjEuVXNlckxvY2siRgoQTGlzdExvY2tzUmVxdWVzdBILCgNvcmcYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiUgoRTGlzdExvY2tzUmVzcG9uc2USJAoFbG9ja3MYASADKAsyFS5yb2xsY2FsbC52MS5Vc2VyTG9jaxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiuAEKEUNyZWF0ZVVzZXJSZXF1ZXN0EgsKA29yZxgBIAEoCRIRCgl1c2VyX25hbWUYAiABKAkSFAoMZGlzcGxheV9uYW1lGAMgASgJEhIKCmdpdmVuX25hbWUYBCABKAkSEwoLZmFtaWx5X25hbWUYBSABKAkSDQoFZW1haWwYBiABKAkSEAoDdWlkGAcgASgNSACIAQESDAoEaG9tZRgIIAEoCRINCgVzaGVsbBgJIAEoCUIGCgRfdWlkIj4KEkNyZWF0ZVVzZXJSZXNwb25zZRIoCgR1c2VyGAEgASgLMhoucm9sbGNhbGwudjEuRGlyZWN0b3J5VXNlciLiAQoRVXBkYXRlVXNlclJlcXVlc3QSCwoDb3JnGAEgASgJEgwKBHVzZXIYAiABKAkSEwoGYWN0aXZlGAMgASgISACIAQESGQoMZGlzcGxheV9uYW1lGAQgASgJSAGIAQESEgoFZW1haWwYBSABKAlIAogBARIRCgRob21lGAYgASgJSAOIAQESEgoFc2hlbGwYByABKAlIBIgBARIOCgZ1cmdlbnQYCCABKAhCCQoHX2FjdGl2ZUIPCg1fZGlzcGxheV9uYW1lQggKBl9lbWFpbEIHCgVfaG9tZUIICgZfc2hlbGwiPgoSVXBkYXRlVXNlclJlc3BvbnNlEigKBHVzZXIYASABKAsyGi5yb2xsY2FsbC52MS5EaXJlY3RvcnlVc2VyIkIKEVJlbmFtZVVzZXJSZXF1ZXN0EgsKA29yZxgBIAEoCRIMCgR1c2VyGAIgASgJEhIKCnBvc2l4X25hbWUYAyABKAkiPgoSUmVuYW1lVXNlclJlc3BvbnNlEigKBHVzZXIYASABKAsyGi5yb2xsY2FsbC52MS5EaXJlY3RvcnlVc2VyIj4KEVJlbW92ZVVzZXJSZXF1ZXN0EgsKA29yZxgBIAEoCRIMCgR1c2VyGAIgASgJEg4KBnVyZ2VudBgDIAEoCCIUChJSZW1vdmVVc2VyUmVzcG9uc2UixwEKDkRpcmVjdG9yeUdyb3VwEgoKAmlkGAEgASgJEhQKDGRpc3BsYXlfbmFtZRgCIAEoCRISCgpwb3NpeF9uYW1lGAMgASgJEgsKA2dpZBgEIAEoDRIOCgZvcmlnaW4YBSABKAkSMgoHbWVtYmVycxgGIAMoCzIhLnJvbGxjYWxsLnYxLkRpcmVjdG9yeUdyb3VwTWVtYmVyEi4KCmNyZWF0ZWRfYXQYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIj4KFERpcmVjdG9yeUdyb3VwTWVtYmVyEgoKAmlkGAEgASgJEgwKBHR5cGUYAiABKAkSDAoEbmFtZRgDIAEoCSJwChJDcmVhdGVHcm91cFJlcXVlc3QSCwoDb3JnGAEgASgJEhQKDGRpc3BsYXlfbmFtZRgCIAEoCRIQCgNnaWQYAyABKA1IAIgBARINCgV1c2VycxgEIAMoCRIOCgZncm91cHMYBSADKAlCBgoEX2dpZCJBChNDcmVhdGVHcm91cFJlc3BvbnNlEioKBWdyb3VwGAEgASgLMhsucm9sbGNhbGwudjEuRGlyZWN0b3J5R3JvdXAiLQoPR2V0R3JvdXBSZXF1ZXN0EgsKA29yZxgBIAEoCRINCgVncm91cBgCIAEoCSI+ChBHZXRHcm91cFJlc3BvbnNlEioKBWdyb3VwGAEgASgLMhsucm9sbGNhbGwudjEuRGlyZWN0b3J5R3JvdXAiRwoRTGlzdEdyb3Vwc1JlcXVlc3QSCwoDb3JnGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIloKEkxpc3RHcm91cHNSZXNwb25zZRIrCgZncm91cHMYASADKAsyGy5yb2xsY2FsbC52MS5EaXJlY3RvcnlHcm91cBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiRgoSVXBkYXRlR3JvdXBSZXF1ZXN0EgsKA29yZxgBIAEoCRINCgVncm91cBgCIAEoCRIUCgxkaXNwbGF5X25hbWUYAyABKAkiQQoTVXBkYXRlR3JvdXBSZXNwb25zZRIqCgVncm91cBgBIAEoCzIbLnJvbGxjYWxsLnYxLkRpcmVjdG9yeUdyb3VwIkAKElJlbW92ZUdyb3VwUmVxdWVzdBILCgNvcmcYASABKAkSDQoFZ3JvdXAYAiABKAkSDgoGdXJnZW50GAMgASgIIhUKE1JlbW92ZUdyb3VwUmVzcG9uc2UiUwoWQWRkR3JvdXBNZW1iZXJzUmVxdWVzdBILCgNvcmcYASABKAkSDQoFZ3JvdXAYAiABKAkSDQoFdXNlcnMYAyADKAkSDgoGZ3JvdXBzGAQgAygJIkUKF0FkZEdyb3VwTWVtYmVyc1Jlc3BvbnNlEioKBWdyb3VwGAEgASgLMhsucm9sbGNhbGwudjEuRGlyZWN0b3J5R3JvdXAiZgoZUmVtb3ZlR3JvdXBNZW1iZXJzUmVxdWVzdBILCgNvcmcYASABKAkSDQoFZ3JvdXAYAiABKAkSDQoFdXNlcnMYAyADKAkSDgoGZ3JvdXBzGAQgAygJEg4KBnVyZ2VudBgFIAEoCCJIChpSZW1vdmVHcm91cE1lbWJlcnNSZXNwb25zZRIqCgVncm91cBgBIAEoCzIbLnJvbGxjYWxsLnYxLkRpcmVjdG9yeUdyb3VwMrgLChBEaXJlY3RvcnlTZXJ2aWNlEkoKCUxpc3RVc2VycxIdLnJvbGxjYWxsLnYxLkxpc3RVc2Vyc1JlcXVlc3QaHi5yb2xsY2FsbC52MS5MaXN0VXNlcnNSZXNwb25zZRJECgdHZXRVc2VyEhsucm9sbGNhbGwudjEuR2V0VXNlclJlcXVlc3QaHC5yb2xsY2FsbC52MS5HZXRVc2VyUmVzcG9uc2USTQoKQ3JlYXRlVXNlchIeLnJvbGxjYWxsLnYxLkNyZWF0ZVVzZXJSZXF1ZXN0Gh8ucm9sbGNhbGwudjEuQ3JlYXRlVXNlclJlc3BvbnNlEk0KClVwZGF0ZVVzZXISHi5yb2xsY2FsbC52MS5VcGRhdGVVc2VyUmVxdWVzdBofLnJvbGxjYWxsLnYxLlVwZGF0ZVVzZXJSZXNwb25zZRJNCgpSZW5hbWVVc2VyEh4ucm9sbGNhbGwudjEuUmVuYW1lVXNlclJlcXVlc3QaHy5yb2xsY2FsbC52MS5SZW5hbWVVc2VyUmVzcG9uc2USTQoKUmVtb3ZlVXNlchIeLnJvbGxjYWxsLnYxLlJlbW92ZVVzZXJSZXF1ZXN0Gh8ucm9sbGNhbGwudjEuUmVtb3ZlVXNlclJlc3BvbnNlElAKC0NyZWF0ZUdyb3VwEh8ucm9sbGNhbGwudjEuQ3JlYXRlR3JvdXBSZXF1ZXN0GiAucm9sbGNhbGwudjEuQ3JlYXRlR3JvdXBSZXNwb25zZRJHCghHZXRHcm91cBIcLnJvbGxjYWxsLnYxLkdldEdyb3VwUmVxdWVzdBodLnJvbGxjYWxsLnYxLkdldEdyb3VwUmVzcG9uc2USTQoKTGlzdEdyb3VwcxIeLnJvbGxjYWxsLnYxLkxpc3RHcm91cHNSZXF1ZXN0Gh8ucm9sbGNhbGwudjEuTGlzdEdyb3Vwc1Jlc3BvbnNlElAKC1VwZGF0ZUdyb3VwEh8ucm9sbGNhbGwudjEuVXBkYXRlR3JvdXBSZXF1ZXN0GiAucm9sbGNhbGwudjEuVXBkYXRlR3JvdXBSZXNwb25zZRJQCgtSZW1vdmVHcm91cBIfLnJvbGxjYWxsLnYxLlJlbW92ZUdyb3VwUmVxdWVzdBogLnJvbGxjYWxsLnYxLlJlbW92ZUdyb3VwUmVzcG9uc2USXAoPQWRkR3JvdXBNZW1iZXJzEiMucm9sbGNhbGwudjEuQWRkR3JvdXBNZW1iZXJzUmVxdWVzdBokLnJvbGxjYWxsLnYxLkFkZEdyb3VwTWVtYmVyc1Jlc3BvbnNlEmUKElJlbW92ZUdyb3VwTWVtYmVycxImLnJvbGxjYWxsLnYxLlJlbW92ZUdyb3VwTWVtYmVyc1JlcXVlc3QaJy5yb2xsY2FsbC52MS5SZW1vdmVHcm91cE1lbWJlcnNSZXNwb25zZRJKCglBZGRTc2hLZXkSHS5yb2xsY2FsbC52MS5BZGRTc2hLZXlSZXF1ZXN0Gh4ucm9sbGNhbGwudjEuQWRkU3NoS2V5UmVzcG9uc2USUwoMUmVtb3ZlU3NoS2V5EiAucm9sbGNhbGwudjEuUmVtb3ZlU3NoS2V5UmVxdWVzdBohLnJvbGxjYWxsLnYxLlJlbW92ZVNzaEtleVJlc3BvbnNlEkcKCExvY2tVc2VyEhwucm9sbGNhbGwudjEuTG9ja1VzZXJSZXF1ZXN0Gh0ucm9sbGNhbGwudjEuTG9ja1VzZXJSZXNwb25zZRJNCgpVbmxvY2tVc2VyEh4ucm9sbGNhbGwudjEuVW5sb2NrVXNlclJlcXVlc3QaHy5yb2xsY2FsbC52MS5VbmxvY2tVc2VyUmVzcG9uc2USSgoJTGlzdExvY2tzEh0ucm9sbGNhbGwudjEuTGlzdExvY2tzUmVxdWVzdBoeLnJvbGxjYWxsLnYxLkxpc3RMb2Nrc1Jlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * A person of an org.
@@ -126,6 +126,13 @@ export type DirectoryUser = Message<"rollcall.v1.DirectoryUser"> & {
    * @generated from field: repeated string held = 15;
    */
   held: string[];
+
+  /**
+   * Their use of Slurm, by cluster; clusters in which they have none are left out. GetUser has it.
+   *
+   * @generated from field: repeated rollcall.v1.SlurmStanding slurm = 16;
+   */
+  slurm: SlurmStanding[];
 };
 
 /**
@@ -134,6 +141,166 @@ export type DirectoryUser = Message<"rollcall.v1.DirectoryUser"> & {
  */
 export const DirectoryUserSchema: GenMessage<DirectoryUser> = /*@__PURE__*/
   messageDesc(file_rollcall_v1_directory, 0);
+
+/**
+ * How a person stands in the Slurm of a cluster.
+ *
+ * @generated from message rollcall.v1.SlurmStanding
+ */
+export type SlurmStanding = Message<"rollcall.v1.SlurmStanding"> & {
+  /**
+   * The cluster's name.
+   *
+   * @generated from field: string cluster = 1;
+   */
+  cluster: string;
+
+  /**
+   * Whether they have left and are kept, locked, only until Slurm has let go of their jobs.
+   *
+   * @generated from field: bool leaving = 2;
+   */
+  leaving: boolean;
+
+  /**
+   * By account; one that was left and is granted anew is there twice.
+   *
+   * @generated from field: repeated rollcall.v1.SlurmUse accounts = 3;
+   */
+  accounts: SlurmUse[];
+};
+
+/**
+ * Describes the message rollcall.v1.SlurmStanding.
+ * Use `create(SlurmStandingSchema)` to create a new message.
+ */
+export const SlurmStandingSchema: GenMessage<SlurmStanding> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 1);
+
+/**
+ * A person's use of a Slurm account.
+ *
+ * @generated from message rollcall.v1.SlurmUse
+ */
+export type SlurmUse = Message<"rollcall.v1.SlurmUse"> & {
+  /**
+   * The account's name.
+   *
+   * @generated from field: string account = 1;
+   */
+  account: string;
+
+  /**
+   * How it stands.
+   *
+   * @generated from field: rollcall.v1.SlurmUse.State state = 2;
+   */
+  state: SlurmUse_State;
+
+  /**
+   * Whether it is where jobs go that name no account.
+   *
+   * @generated from field: bool is_default = 3;
+   */
+  isDefault: boolean;
+
+  /**
+   * The revision that it depends on: that told the nodes of the person (WAITING), that brought it (SENT, SETTLED), or that took it away (LEAVING).
+   *
+   * @generated from field: uint64 revision = 4;
+   */
+  revision: bigint;
+
+  /**
+   * Since when it is WAITING or LEAVING.
+   *
+   * @generated from field: google.protobuf.Timestamp since = 5;
+   */
+  since?: Timestamp | undefined;
+
+  /**
+   * Nodes that it waits for, at most 20.
+   *
+   * @generated from field: repeated string waiting_for = 6;
+   */
+  waitingFor: string[];
+
+  /**
+   * Whether jobs there are left to finish when they leave.
+   *
+   * @generated from field: bool jobs_finish = 7;
+   */
+  jobsFinish: boolean;
+
+  /**
+   * Why the controller is behind, if it says why.
+   *
+   * @generated from field: string reason = 8;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message rollcall.v1.SlurmUse.
+ * Use `create(SlurmUseSchema)` to create a new message.
+ */
+export const SlurmUseSchema: GenMessage<SlurmUse> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_directory, 2);
+
+/**
+ * How it stands between the nodes and Slurm.
+ *
+ * @generated from enum rollcall.v1.SlurmUse.State
+ */
+export const SlurmUse_State = {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Granted; the controller is sent it once nodes know the person.
+   *
+   * @generated from enum value: STATE_WAITING = 1;
+   */
+  WAITING: 1,
+
+  /**
+   * The controller is sent it, and has not made it true yet.
+   *
+   * @generated from enum value: STATE_SENT = 2;
+   */
+  SENT: 2,
+
+  /**
+   * A controller has made it true.
+   *
+   * @generated from enum value: STATE_SETTLED = 3;
+   */
+  SETTLED: 3,
+
+  /**
+   * Taken away; Slurm has not let go of their jobs there yet.
+   *
+   * @generated from enum value: STATE_LEAVING = 4;
+   */
+  LEAVING: 4,
+} as const;
+
+/**
+ * How it stands between the nodes and Slurm.
+ *
+ * @generated from enum rollcall.v1.SlurmUse.State
+ */
+export type SlurmUse_State = (typeof SlurmUse_State)[keyof typeof SlurmUse_State] | UnknownEnum;
+
+/**
+ * Describes the enum rollcall.v1.SlurmUse.State.
+ */
+export const SlurmUse_StateSchema: GenEnum<SlurmUse_State> = /*@__PURE__*/
+  enumDesc(file_rollcall_v1_directory, 2, 0);
 
 /**
  * A public key of a user.
@@ -182,7 +349,7 @@ export type UserSshKey = Message<"rollcall.v1.UserSshKey"> & {
  * Use `create(UserSshKeySchema)` to create a new message.
  */
 export const UserSshKeySchema: GenMessage<UserSshKey> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 1);
+  messageDesc(file_rollcall_v1_directory, 3);
 
 /**
  * Which users.
@@ -217,7 +384,7 @@ export type ListUsersRequest = Message<"rollcall.v1.ListUsersRequest"> & {
  * Use `create(ListUsersRequestSchema)` to create a new message.
  */
 export const ListUsersRequestSchema: GenMessage<ListUsersRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 2);
+  messageDesc(file_rollcall_v1_directory, 4);
 
 /**
  * Some users.
@@ -245,7 +412,7 @@ export type ListUsersResponse = Message<"rollcall.v1.ListUsersResponse"> & {
  * Use `create(ListUsersResponseSchema)` to create a new message.
  */
 export const ListUsersResponseSchema: GenMessage<ListUsersResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 3);
+  messageDesc(file_rollcall_v1_directory, 5);
 
 /**
  * Which user.
@@ -273,7 +440,7 @@ export type GetUserRequest = Message<"rollcall.v1.GetUserRequest"> & {
  * Use `create(GetUserRequestSchema)` to create a new message.
  */
 export const GetUserRequestSchema: GenMessage<GetUserRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 4);
+  messageDesc(file_rollcall_v1_directory, 6);
 
 /**
  * One user.
@@ -294,7 +461,7 @@ export type GetUserResponse = Message<"rollcall.v1.GetUserResponse"> & {
  * Use `create(GetUserResponseSchema)` to create a new message.
  */
 export const GetUserResponseSchema: GenMessage<GetUserResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 5);
+  messageDesc(file_rollcall_v1_directory, 7);
 
 /**
  * A new key.
@@ -336,7 +503,7 @@ export type AddSshKeyRequest = Message<"rollcall.v1.AddSshKeyRequest"> & {
  * Use `create(AddSshKeyRequestSchema)` to create a new message.
  */
 export const AddSshKeyRequestSchema: GenMessage<AddSshKeyRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 6);
+  messageDesc(file_rollcall_v1_directory, 8);
 
 /**
  * The key was added.
@@ -357,7 +524,7 @@ export type AddSshKeyResponse = Message<"rollcall.v1.AddSshKeyResponse"> & {
  * Use `create(AddSshKeyResponseSchema)` to create a new message.
  */
 export const AddSshKeyResponseSchema: GenMessage<AddSshKeyResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 7);
+  messageDesc(file_rollcall_v1_directory, 9);
 
 /**
  * Which key.
@@ -392,7 +559,7 @@ export type RemoveSshKeyRequest = Message<"rollcall.v1.RemoveSshKeyRequest"> & {
  * Use `create(RemoveSshKeyRequestSchema)` to create a new message.
  */
 export const RemoveSshKeyRequestSchema: GenMessage<RemoveSshKeyRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 8);
+  messageDesc(file_rollcall_v1_directory, 10);
 
 /**
  * The key was removed.
@@ -407,7 +574,7 @@ export type RemoveSshKeyResponse = Message<"rollcall.v1.RemoveSshKeyResponse"> &
  * Use `create(RemoveSshKeyResponseSchema)` to create a new message.
  */
 export const RemoveSshKeyResponseSchema: GenMessage<RemoveSshKeyResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 9);
+  messageDesc(file_rollcall_v1_directory, 11);
 
 /**
  * An admin's lock. It holds whoever has the id, the userName, or the externalId of the same connection, so that neither a
@@ -464,7 +631,7 @@ export type UserLock = Message<"rollcall.v1.UserLock"> & {
  * Use `create(UserLockSchema)` to create a new message.
  */
 export const UserLockSchema: GenMessage<UserLock> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 10);
+  messageDesc(file_rollcall_v1_directory, 12);
 
 /**
  * Whom to lock, and why.
@@ -499,7 +666,7 @@ export type LockUserRequest = Message<"rollcall.v1.LockUserRequest"> & {
  * Use `create(LockUserRequestSchema)` to create a new message.
  */
 export const LockUserRequestSchema: GenMessage<LockUserRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 11);
+  messageDesc(file_rollcall_v1_directory, 13);
 
 /**
  * The user is locked.
@@ -520,7 +687,7 @@ export type LockUserResponse = Message<"rollcall.v1.LockUserResponse"> & {
  * Use `create(LockUserResponseSchema)` to create a new message.
  */
 export const LockUserResponseSchema: GenMessage<LockUserResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 12);
+  messageDesc(file_rollcall_v1_directory, 14);
 
 /**
  * Whom to unlock.
@@ -548,7 +715,7 @@ export type UnlockUserRequest = Message<"rollcall.v1.UnlockUserRequest"> & {
  * Use `create(UnlockUserRequestSchema)` to create a new message.
  */
 export const UnlockUserRequestSchema: GenMessage<UnlockUserRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 13);
+  messageDesc(file_rollcall_v1_directory, 15);
 
 /**
  * The user is no longer locked.
@@ -569,7 +736,7 @@ export type UnlockUserResponse = Message<"rollcall.v1.UnlockUserResponse"> & {
  * Use `create(UnlockUserResponseSchema)` to create a new message.
  */
 export const UnlockUserResponseSchema: GenMessage<UnlockUserResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 14);
+  messageDesc(file_rollcall_v1_directory, 16);
 
 /**
  * Which locks.
@@ -604,7 +771,7 @@ export type ListLocksRequest = Message<"rollcall.v1.ListLocksRequest"> & {
  * Use `create(ListLocksRequestSchema)` to create a new message.
  */
 export const ListLocksRequestSchema: GenMessage<ListLocksRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 15);
+  messageDesc(file_rollcall_v1_directory, 17);
 
 /**
  * Some locks.
@@ -632,7 +799,7 @@ export type ListLocksResponse = Message<"rollcall.v1.ListLocksResponse"> & {
  * Use `create(ListLocksResponseSchema)` to create a new message.
  */
 export const ListLocksResponseSchema: GenMessage<ListLocksResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 16);
+  messageDesc(file_rollcall_v1_directory, 18);
 
 /**
  * A new local user.
@@ -709,7 +876,7 @@ export type CreateUserRequest = Message<"rollcall.v1.CreateUserRequest"> & {
  * Use `create(CreateUserRequestSchema)` to create a new message.
  */
 export const CreateUserRequestSchema: GenMessage<CreateUserRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 17);
+  messageDesc(file_rollcall_v1_directory, 19);
 
 /**
  * The new user.
@@ -730,7 +897,7 @@ export type CreateUserResponse = Message<"rollcall.v1.CreateUserResponse"> & {
  * Use `create(CreateUserResponseSchema)` to create a new message.
  */
 export const CreateUserResponseSchema: GenMessage<CreateUserResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 18);
+  messageDesc(file_rollcall_v1_directory, 20);
 
 /**
  * What to change of a user; what is left out stays.
@@ -800,7 +967,7 @@ export type UpdateUserRequest = Message<"rollcall.v1.UpdateUserRequest"> & {
  * Use `create(UpdateUserRequestSchema)` to create a new message.
  */
 export const UpdateUserRequestSchema: GenMessage<UpdateUserRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 19);
+  messageDesc(file_rollcall_v1_directory, 21);
 
 /**
  * The changed user.
@@ -821,7 +988,7 @@ export type UpdateUserResponse = Message<"rollcall.v1.UpdateUserResponse"> & {
  * Use `create(UpdateUserResponseSchema)` to create a new message.
  */
 export const UpdateUserResponseSchema: GenMessage<UpdateUserResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 20);
+  messageDesc(file_rollcall_v1_directory, 22);
 
 /**
  * A new POSIX name.
@@ -856,7 +1023,7 @@ export type RenameUserRequest = Message<"rollcall.v1.RenameUserRequest"> & {
  * Use `create(RenameUserRequestSchema)` to create a new message.
  */
 export const RenameUserRequestSchema: GenMessage<RenameUserRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 21);
+  messageDesc(file_rollcall_v1_directory, 23);
 
 /**
  * The renamed user.
@@ -877,7 +1044,7 @@ export type RenameUserResponse = Message<"rollcall.v1.RenameUserResponse"> & {
  * Use `create(RenameUserResponseSchema)` to create a new message.
  */
 export const RenameUserResponseSchema: GenMessage<RenameUserResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 22);
+  messageDesc(file_rollcall_v1_directory, 24);
 
 /**
  * Whom to remove.
@@ -912,7 +1079,7 @@ export type RemoveUserRequest = Message<"rollcall.v1.RemoveUserRequest"> & {
  * Use `create(RemoveUserRequestSchema)` to create a new message.
  */
 export const RemoveUserRequestSchema: GenMessage<RemoveUserRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 23);
+  messageDesc(file_rollcall_v1_directory, 25);
 
 /**
  * The user was removed.
@@ -927,7 +1094,7 @@ export type RemoveUserResponse = Message<"rollcall.v1.RemoveUserResponse"> & {
  * Use `create(RemoveUserResponseSchema)` to create a new message.
  */
 export const RemoveUserResponseSchema: GenMessage<RemoveUserResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 24);
+  messageDesc(file_rollcall_v1_directory, 26);
 
 /**
  * A group of an org.
@@ -990,7 +1157,7 @@ export type DirectoryGroup = Message<"rollcall.v1.DirectoryGroup"> & {
  * Use `create(DirectoryGroupSchema)` to create a new message.
  */
 export const DirectoryGroupSchema: GenMessage<DirectoryGroup> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 25);
+  messageDesc(file_rollcall_v1_directory, 27);
 
 /**
  * A member of a group.
@@ -1025,7 +1192,7 @@ export type DirectoryGroupMember = Message<"rollcall.v1.DirectoryGroupMember"> &
  * Use `create(DirectoryGroupMemberSchema)` to create a new message.
  */
 export const DirectoryGroupMemberSchema: GenMessage<DirectoryGroupMember> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 26);
+  messageDesc(file_rollcall_v1_directory, 28);
 
 /**
  * A new local group.
@@ -1074,7 +1241,7 @@ export type CreateGroupRequest = Message<"rollcall.v1.CreateGroupRequest"> & {
  * Use `create(CreateGroupRequestSchema)` to create a new message.
  */
 export const CreateGroupRequestSchema: GenMessage<CreateGroupRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 27);
+  messageDesc(file_rollcall_v1_directory, 29);
 
 /**
  * The new group.
@@ -1095,7 +1262,7 @@ export type CreateGroupResponse = Message<"rollcall.v1.CreateGroupResponse"> & {
  * Use `create(CreateGroupResponseSchema)` to create a new message.
  */
 export const CreateGroupResponseSchema: GenMessage<CreateGroupResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 28);
+  messageDesc(file_rollcall_v1_directory, 30);
 
 /**
  * Which group.
@@ -1123,7 +1290,7 @@ export type GetGroupRequest = Message<"rollcall.v1.GetGroupRequest"> & {
  * Use `create(GetGroupRequestSchema)` to create a new message.
  */
 export const GetGroupRequestSchema: GenMessage<GetGroupRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 29);
+  messageDesc(file_rollcall_v1_directory, 31);
 
 /**
  * One group.
@@ -1144,7 +1311,7 @@ export type GetGroupResponse = Message<"rollcall.v1.GetGroupResponse"> & {
  * Use `create(GetGroupResponseSchema)` to create a new message.
  */
 export const GetGroupResponseSchema: GenMessage<GetGroupResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 30);
+  messageDesc(file_rollcall_v1_directory, 32);
 
 /**
  * Which groups.
@@ -1179,7 +1346,7 @@ export type ListGroupsRequest = Message<"rollcall.v1.ListGroupsRequest"> & {
  * Use `create(ListGroupsRequestSchema)` to create a new message.
  */
 export const ListGroupsRequestSchema: GenMessage<ListGroupsRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 31);
+  messageDesc(file_rollcall_v1_directory, 33);
 
 /**
  * Some groups.
@@ -1207,7 +1374,7 @@ export type ListGroupsResponse = Message<"rollcall.v1.ListGroupsResponse"> & {
  * Use `create(ListGroupsResponseSchema)` to create a new message.
  */
 export const ListGroupsResponseSchema: GenMessage<ListGroupsResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 32);
+  messageDesc(file_rollcall_v1_directory, 34);
 
 /**
  * A new display name of a group.
@@ -1242,7 +1409,7 @@ export type UpdateGroupRequest = Message<"rollcall.v1.UpdateGroupRequest"> & {
  * Use `create(UpdateGroupRequestSchema)` to create a new message.
  */
 export const UpdateGroupRequestSchema: GenMessage<UpdateGroupRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 33);
+  messageDesc(file_rollcall_v1_directory, 35);
 
 /**
  * The changed group.
@@ -1263,7 +1430,7 @@ export type UpdateGroupResponse = Message<"rollcall.v1.UpdateGroupResponse"> & {
  * Use `create(UpdateGroupResponseSchema)` to create a new message.
  */
 export const UpdateGroupResponseSchema: GenMessage<UpdateGroupResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 34);
+  messageDesc(file_rollcall_v1_directory, 36);
 
 /**
  * Which group to remove.
@@ -1298,7 +1465,7 @@ export type RemoveGroupRequest = Message<"rollcall.v1.RemoveGroupRequest"> & {
  * Use `create(RemoveGroupRequestSchema)` to create a new message.
  */
 export const RemoveGroupRequestSchema: GenMessage<RemoveGroupRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 35);
+  messageDesc(file_rollcall_v1_directory, 37);
 
 /**
  * The group was removed.
@@ -1313,7 +1480,7 @@ export type RemoveGroupResponse = Message<"rollcall.v1.RemoveGroupResponse"> & {
  * Use `create(RemoveGroupResponseSchema)` to create a new message.
  */
 export const RemoveGroupResponseSchema: GenMessage<RemoveGroupResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 36);
+  messageDesc(file_rollcall_v1_directory, 38);
 
 /**
  * Who is to be in a group.
@@ -1355,7 +1522,7 @@ export type AddGroupMembersRequest = Message<"rollcall.v1.AddGroupMembersRequest
  * Use `create(AddGroupMembersRequestSchema)` to create a new message.
  */
 export const AddGroupMembersRequestSchema: GenMessage<AddGroupMembersRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 37);
+  messageDesc(file_rollcall_v1_directory, 39);
 
 /**
  * They are in it.
@@ -1376,7 +1543,7 @@ export type AddGroupMembersResponse = Message<"rollcall.v1.AddGroupMembersRespon
  * Use `create(AddGroupMembersResponseSchema)` to create a new message.
  */
 export const AddGroupMembersResponseSchema: GenMessage<AddGroupMembersResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 38);
+  messageDesc(file_rollcall_v1_directory, 40);
 
 /**
  * Who is no longer to be in a group.
@@ -1425,7 +1592,7 @@ export type RemoveGroupMembersRequest = Message<"rollcall.v1.RemoveGroupMembersR
  * Use `create(RemoveGroupMembersRequestSchema)` to create a new message.
  */
 export const RemoveGroupMembersRequestSchema: GenMessage<RemoveGroupMembersRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 39);
+  messageDesc(file_rollcall_v1_directory, 41);
 
 /**
  * They are not in it.
@@ -1446,7 +1613,7 @@ export type RemoveGroupMembersResponse = Message<"rollcall.v1.RemoveGroupMembers
  * Use `create(RemoveGroupMembersResponseSchema)` to create a new message.
  */
 export const RemoveGroupMembersResponseSchema: GenMessage<RemoveGroupMembersResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_directory, 40);
+  messageDesc(file_rollcall_v1_directory, 42);
 
 /**
  * Served on the public port, bearer token.

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file rollcall/v1/effect.proto.
  */
 export const file_rollcall_v1_effect: GenFile = /*@__PURE__*/
-  fileDesc("Chhyb2xsY2FsbC92MS9lZmZlY3QucHJvdG8SC3JvbGxjYWxsLnYxInUKBkVmZmVjdBIPCgdjbHVzdGVyGAEgASgJEgwKBHB1dHMYAiABKA0SEAoIcmVtb3ZhbHMYAyABKA0SDAoEaGVsZBgEIAEoDRIsCgdjaGFuZ2VzGAUgAygLMhsucm9sbGNhbGwudjEuUmVzb3VyY2VDaGFuZ2UieAoOUmVzb3VyY2VDaGFuZ2USCwoDa2V5GAEgASgJEiUKBmJlZm9yZRgCIAEoCzIVLnJvbGxjYWxsLnYxLlJlc291cmNlEiQKBWFmdGVyGAMgASgLMhUucm9sbGNhbGwudjEuUmVzb3VyY2USDAoEaGVsZBgEIAEoCGIGcHJvdG8z", [file_rollcall_v1_resource]);
+  fileDesc("Chhyb2xsY2FsbC92MS9lZmZlY3QucHJvdG8SC3JvbGxjYWxsLnYxIq0BCgZFZmZlY3QSDwoHY2x1c3RlchgBIAEoCRIMCgRwdXRzGAIgASgNEhAKCHJlbW92YWxzGAMgASgNEgwKBGhlbGQYBCABKA0SLAoHY2hhbmdlcxgFIAMoCzIbLnJvbGxjYWxsLnYxLlJlc291cmNlQ2hhbmdlEg8KB3dhaXRpbmcYBiABKA0SJQoFc2x1cm0YByADKAsyFi5yb2xsY2FsbC52MS5TbHVybUNhbGwiOQoJU2x1cm1DYWxsEgwKBHdoYXQYASABKAkSDwoHY29tbWFuZBgCIAEoCRINCgVuYW1lcxgDIAEoDSKJAQoOUmVzb3VyY2VDaGFuZ2USCwoDa2V5GAEgASgJEiUKBmJlZm9yZRgCIAEoCzIVLnJvbGxjYWxsLnYxLlJlc291cmNlEiQKBWFmdGVyGAMgASgLMhUucm9sbGNhbGwudjEuUmVzb3VyY2USDAoEaGVsZBgEIAEoCBIPCgd3YWl0aW5nGAUgASgIYgZwcm90bzM", [file_rollcall_v1_resource]);
 
 /**
  * What a change does, or would do, to one cluster. Set by the server.
@@ -56,6 +56,21 @@ export type Effect = Message<"rollcall.v1.Effect"> & {
    * @generated from field: repeated rollcall.v1.ResourceChange changes = 5;
    */
   changes: ResourceChange[];
+
+  /**
+   * How many associations follow once the nodes know their people.
+   *
+   * @generated from field: uint32 waiting = 6;
+   */
+  waiting: number;
+
+  /**
+   * What it would have the controller do in Slurm once all of it is there, in order: of a dry run only, the first 1000 calls. That is for a Slurm that is
+   * as the nodes are sent now.
+   *
+   * @generated from field: repeated rollcall.v1.SlurmCall slurm = 7;
+   */
+  slurm: SlurmCall[];
 };
 
 /**
@@ -64,6 +79,41 @@ export type Effect = Message<"rollcall.v1.Effect"> & {
  */
 export const EffectSchema: GenMessage<Effect> = /*@__PURE__*/
   messageDesc(file_rollcall_v1_effect, 0);
+
+/**
+ * One call of a program of Slurm's.
+ *
+ * @generated from message rollcall.v1.SlurmCall
+ */
+export type SlurmCall = Message<"rollcall.v1.SlurmCall"> & {
+  /**
+   * What it is for, for people: "add 2 users to physics".
+   *
+   * @generated from field: string what = 1;
+   */
+  what: string;
+
+  /**
+   * As it would be typed, with the first 20 names, and without Slurm's name of the cluster.
+   *
+   * @generated from field: string command = 2;
+   */
+  command: string;
+
+  /**
+   * How many names it has in all.
+   *
+   * @generated from field: uint32 names = 3;
+   */
+  names: number;
+};
+
+/**
+ * Describes the message rollcall.v1.SlurmCall.
+ * Use `create(SlurmCallSchema)` to create a new message.
+ */
+export const SlurmCallSchema: GenMessage<SlurmCall> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_effect, 1);
 
 /**
  * What becomes of one resource.
@@ -98,6 +148,13 @@ export type ResourceChange = Message<"rollcall.v1.ResourceChange"> & {
    * @generated from field: bool held = 4;
    */
   held: boolean;
+
+  /**
+   * Whether it is an association that follows once the nodes know its person.
+   *
+   * @generated from field: bool waiting = 5;
+   */
+  waiting: boolean;
 };
 
 /**
@@ -105,5 +162,5 @@ export type ResourceChange = Message<"rollcall.v1.ResourceChange"> & {
  * Use `create(ResourceChangeSchema)` to create a new message.
  */
 export const ResourceChangeSchema: GenMessage<ResourceChange> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_effect, 1);
+  messageDesc(file_rollcall_v1_effect, 2);
 
