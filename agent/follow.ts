@@ -9,7 +9,12 @@ import type { Logger } from "pino";
 import { prepare, prepareSnapshot, type Step } from "../identity/copy.ts";
 import { Refusal } from "../identity/refusal.ts";
 import type { Resource } from "../identity/resource.ts";
-import { IsolatedSchema, SinkResultSchema, type SyncResponse } from "../proto/gen/rollcall/v1/node_pb.ts";
+import {
+  IsolatedSchema,
+  SinkHealthSchema,
+  SinkResultSchema,
+  type SyncResponse,
+} from "../proto/gen/rollcall/v1/node_pb.ts";
 import {
   parseDelta,
   parseMillis,
@@ -23,6 +28,7 @@ import { type Agent, begin, type Effect, type Event, type Failure, type SinkRepo
 import { attempts, wait } from "./attempts.ts";
 import type { Clock } from "./clock.ts";
 import type { Replica } from "./replica.ts";
+import type { TrailingSink } from "./sink.ts";
 import type { Stream, Uplink } from "./uplink.ts";
 
 export interface FollowOptions {
@@ -36,6 +42,8 @@ export interface FollowOptions {
   readonly software: string;
   /** Random, new at each start. */
   readonly instance: string;
+  /** Sinks of their own pace. */
+  readonly trailing?: readonly TrailingSink[];
 }
 
 export async function follow(options: FollowOptions): Promise<void> {
@@ -62,6 +70,11 @@ class Follower {
   constructor(options: FollowOptions) {
     this.#options = options;
     this.#agent = begin(options.replica.at);
+    for (const sink of options.trailing ?? []) {
+      sink.onChange(() => {
+        if (this.#greeted) this.#on({ kind: "beat" });
+      });
+    }
   }
 
   /** One connection, from its opening to its end. */
@@ -121,7 +134,9 @@ class Follower {
         this.#greeted = true;
         this.#beat = Math.min(60_000, Math.max(1_000, parseMillis(say.value.heartbeatInterval)));
         log.info({ node: say.value.node, mode: say.value.mode }, "connected");
-        return this.#on({ kind: "welcome" });
+        this.#on({ kind: "welcome" });
+        if (this.#options.trailing?.length) this.#on({ kind: "beat" });
+        return;
       case "delta":
         return this.#read(say.value.to?.revision, () => ({ kind: "delta", delta: parseDelta(say.value) }));
       case "snapshotBegin":
@@ -208,7 +223,13 @@ class Follower {
       case "say-heartbeat":
         return this.#stream?.say({
           case: "heartbeat",
-          value: { $typeName: "rollcall.v1.Heartbeat", position: printPosition(effect.at), sinks: [] },
+          value: {
+            $typeName: "rollcall.v1.Heartbeat",
+            position: printPosition(effect.at),
+            sinks: (this.#options.trailing ?? []).flatMap(({ health }) =>
+              health ? create(SinkHealthSchema, { ...health }) : [],
+            ),
+          },
         });
       case "apply-delta":
         return this.#work(() => prepare(replica.copy, effect.delta));
@@ -244,6 +265,7 @@ class Follower {
       this.#stuck = checked;
       const reports = await replica.apply(checked);
       this.#stuck = undefined;
+      for (const sink of this.#options.trailing ?? []) sink.applied(checked);
       const took = clock.now() - from;
       log.info({ revision: String(replica.at.revision), edits: checked.edits.length, ms: took }, "applied");
       return { kind: "applied", at: replica.at, reports, took };

@@ -32,6 +32,7 @@ import { sessionsSink } from "./sinks/sessions/sink.ts";
 import { sweep } from "./sinks/sessions/sweep.ts";
 import { sshSink } from "./sinks/ssh.ts";
 import { sudoSink } from "./sinks/sudo/sink.ts";
+import { openSlurm } from "./slurm/follow.ts";
 
 const clock: Clock = {
   now: Date.now,
@@ -109,8 +110,10 @@ async function main(options: Options): Promise<void> {
   if (!membership) return;
   role = membership.role;
   if (fault) await repairUntilWhole(replica, log, signal);
+  const slurm = membership.role === "controller" ? await openSlurm({ ...shared, replica }) : undefined;
   const following = follow({
     replica,
+    trailing: slurm ? [slurm] : [],
     connect: () => membership.connect(),
     clock,
     log,
@@ -118,7 +121,7 @@ async function main(options: Options): Promise<void> {
     software: `rollcall-agent ${packageJson.version}`,
     instance: randomUUID(),
   });
-  await Promise.all([following, membership.keep()]);
+  await Promise.all([following, membership.keep(), slurm?.keep()]);
   log.info("stopped");
 }
 

@@ -2,9 +2,11 @@
 
 import type { Copy, Step } from "../identity/copy.ts";
 import type { Position } from "../identity/position.ts";
+import type { Resource } from "../identity/resource.ts";
 import type { Failure, SinkReport } from "./agent.ts";
 import { type Applied, ApplyError, apply, type Ground, repair } from "./apply.ts";
 import type { Highest } from "./memory.ts";
+import type { Policy } from "./policy/policy.ts";
 
 export class Replica {
   readonly #ground: Ground;
@@ -20,6 +22,15 @@ export class Replica {
 
   get copy(): Copy {
     return this.#ground.memory.copy;
+  }
+
+  /** What the node's policy lets it serve of that. */
+  get served(): Iterable<Resource> {
+    return this.#ground.gate.copy(this.copy).copy.resources.values();
+  }
+
+  get policy(): Policy {
+    return this.#ground.gate.policy;
   }
 
   get highest(): Highest {

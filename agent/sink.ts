@@ -87,3 +87,23 @@ export interface Sink {
 
 /** What a sink without files renders. */
 export const noFiles: Rendering = { writes: [], isolated: [] };
+
+/**
+ * A sink of its own pace: no part of any step, so that no file waits for it. It follows what was applied, and says how far it has got.
+ */
+export interface TrailingSink {
+  /** A step is true on the node. */
+  applied(step: Step): void;
+  /** As said to the control plane; undefined: the node's own policy has it off. */
+  readonly health: Health | undefined;
+  /** Calls back whenever the health is another. */
+  onChange(listener: () => void): void;
+}
+
+export interface Health {
+  readonly sink: string;
+  /** The newest revision of which it made everything true; 0: none yet. */
+  readonly revision: bigint;
+  /** Why it is behind, or what is in its way, in one line; empty: nothing. */
+  readonly reason: string;
+}

@@ -34,7 +34,9 @@ export const limitColumns: readonly string[] = [...known.values()].map(({ column
 /** What the columns say; a limit that is not set is left out. */
 export function limitsShown(cells: readonly string[]): Limits {
   const shown = [...known].map(([name, { unset }], at) => [name, cells[at] ?? unset, unset] as const);
-  return Object.fromEntries(shown.flatMap(([name, cell, unset]) => (cell === unset ? [] : [[name, cell]])));
+  return Object.fromEntries(
+    shown.flatMap(([name, cell, unset]) => (cell === unset || cell === "" ? [] : [[name, cell]])),
+  );
 }
 
 /** The words that make what is shown into what is wanted: none if it is that already. A limit that is not wanted is unset. */

@@ -11,6 +11,7 @@ import type { Copy, Step } from "../../identity/copy.ts";
 import type { IdRange, Uid } from "../../identity/id.ts";
 import type { Resource, ResourceKey } from "../../identity/resource.ts";
 import type { Role } from "../../identity/scope.ts";
+import { type AdminLevel, adminLevels } from "../../identity/slurm.ts";
 import type { SudoCommands } from "../../identity/sudo.ts";
 
 export interface Policy {
@@ -28,6 +29,19 @@ export interface Policy {
   readonly sessions: SessionRule | undefined;
   /** How homes are made; undefined: none are. */
   readonly homes: Homes | undefined;
+  readonly slurm: SlurmPolicy;
+}
+
+/** On a controller: what is done to Slurm's accounting. */
+export interface SlurmPolicy {
+  /** Whether anything is. */
+  readonly enabled: boolean;
+  /** Whether accounts, users and associations that others made are taken over, once an access rule wants them. */
+  readonly adopt: boolean;
+  /** The highest that anybody may be given. */
+  readonly adminLevel: AdminLevel;
+  /** How often Slurm is compared with what it should hold, in seconds. */
+  readonly every: number;
 }
 
 /** How the home of somebody whom the node sees first is made. */
@@ -69,6 +83,7 @@ export const unstated: Policy = {
   shrink: { people: 20, share: 0.99 },
   sessions: undefined,
   homes: undefined,
+  slurm: { enabled: true, adopt: false, adminLevel: "administrator", every: 60 },
 };
 
 /** Whether a person may have this number here. */
@@ -113,8 +128,13 @@ export function whyNot(
     case "member":
     case "key":
     case "account":
-    case "association":
       return undefined;
+    case "association": {
+      const [asked, most] = [resource.adminLevel, policy.slurm.adminLevel];
+      return adminLevels.indexOf(asked) > adminLevels.indexOf(most)
+        ? `policy: the admin level ${asked} is above ${most} (slurm)`
+        : undefined;
+    }
   }
 }
 

@@ -17,6 +17,7 @@ sudo:
 shrink: {people: 20, share: 0.3}
 sessions: leave
 homes: {skeleton: /etc/skel-hpc, mode: "0711", below: [/home, /srv/homes], mounted: [/home]}
+slurm: {enabled: false, adopt: true, admin_level: operator, every: 300}
 `;
 
 test("everything that may be stated", () => {
@@ -36,6 +37,7 @@ test("everything that may be stated", () => {
     shrink: { people: 20, share: 0.3 },
     sessions: "leave",
     homes: { skeleton: "/etc/skel-hpc", mode: 0o711, below: ["/home", "/srv/homes"], mounted: ["/home"] },
+    slurm: { enabled: false, adopt: true, adminLevel: "operator", every: 300 },
   });
   expect(parsePolicy("homes: {below: [/home]}").homes).toEqual({
     skeleton: "/etc/skel",
@@ -63,6 +65,10 @@ test.each([
   ["sudo: {ops: [id]}", "absolute path"],
   ["sudo: {ops: }", "commands must be ALL"],
   ["shrink: {people: 3}", 'share "undefined"'],
+  ["slurm: {admin_level: root}", "admin level"],
+  ["slurm: {adopt: yes please}", "true or false"],
+  ["slurm: {every: 1}", "from 5"],
+  ["slurm: {cluster: hpc}", 'no field "cluster"'],
   ["shrink: {people: -1, share: 0.5}", "people"],
   ["shrink: {people: 1, share: 50}", "from 0 to 1"],
   ["shrink: {people: 1, share: 0.5, more: 1}", 'no field "more"'],

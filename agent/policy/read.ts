@@ -11,9 +11,10 @@ import { type IdRange, parseRange } from "../../identity/id.ts";
 import { parseName } from "../../identity/name.ts";
 import { quote, refuse } from "../../identity/refusal.ts";
 import { parseShell } from "../../identity/resource.ts";
+import { parseAdminLevel } from "../../identity/slurm.ts";
 import { parseSudoCommands, type SudoCommands } from "../../identity/sudo.ts";
 import { errnoOf } from "../disk.ts";
-import { type Homes, type Policy, type Shrink, unstated } from "./policy.ts";
+import { type Homes, type Policy, type Shrink, type SlurmPolicy, unstated } from "./policy.ts";
 
 const longest = 65_536;
 
@@ -58,10 +59,22 @@ export function parsePolicy(text: string): Policy {
     shrink: optional(stated["shrink"], shrink) ?? unstated.shrink,
     sessions: optional(stated["sessions"], (value) => oneOf("sessions", value, ["end", "leave"])),
     homes: optional(stated["homes"], homes),
+    slurm: optional(stated["slurm"], slurm) ?? unstated.slurm,
   };
 }
 
-const fields = ["uids", "gids", "reserved_users", "reserved_groups", "shells", "sudo", "shrink", "sessions", "homes"];
+const fields = [
+  "uids",
+  "gids",
+  "reserved_users",
+  "reserved_groups",
+  "shells",
+  "sudo",
+  "shrink",
+  "sessions",
+  "homes",
+  "slurm",
+];
 
 async function readTrusted(path: string): Promise<string | undefined> {
   let file: Awaited<ReturnType<typeof open>>;
@@ -167,4 +180,25 @@ function shrink(value: unknown): Shrink {
     refuse("invalid", `shrink: share ${quote(share)} must be a number from 0 to 1`);
   }
   return { people, share };
+}
+
+function slurm(value: unknown): SlurmPolicy {
+  const stated = mapping("slurm", value, ["enabled", "adopt", "admin_level", "every"]);
+  const { enabled, adopt, adminLevel, every } = unstated.slurm;
+  return {
+    enabled: optional(stated["enabled"], (each) => flag("slurm: enabled", each)) ?? enabled,
+    adopt: optional(stated["adopt"], (each) => flag("slurm: adopt", each)) ?? adopt,
+    adminLevel: optional(stated["admin_level"], parseAdminLevel) ?? adminLevel,
+    every: optional(stated["every"], seconds) ?? every,
+  };
+}
+
+function flag(field: string, value: unknown): boolean {
+  return typeof value === "boolean" ? value : refuse("invalid", `${field} ${quote(value)} must be true or false`);
+}
+
+function seconds(value: unknown): number {
+  return typeof value === "number" && Number.isInteger(value) && value >= 5 && value <= 86_400
+    ? value
+    : refuse("invalid", `slurm: every ${quote(value)} must be whole seconds from 5 to 86400`);
 }
