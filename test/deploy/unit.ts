@@ -7,9 +7,10 @@ import type { Host } from "../lab/host.ts";
 /** The values of each setting, in order; an empty one takes back those before it. */
 export type Unit = ReadonlyMap<string, readonly string[]>;
 
-export function readUnit(path: string | URL): Unit {
+/** Reads a unit and its drop-ins, in this order. */
+export function readUnit(...paths: readonly string[]): Unit {
   const settings = new Map<string, string[]>();
-  for (const line of readFileSync(path, "utf8").split("\n")) {
+  for (const line of paths.flatMap((path) => readFileSync(path, "utf8").split("\n"))) {
     const [, name, value = ""] = /^(\w+)=(.*)$/.exec(line) ?? [];
     if (name === undefined) continue;
     settings.set(name, value === "" ? [] : [...(settings.get(name) ?? []), value]);

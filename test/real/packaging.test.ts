@@ -11,6 +11,7 @@ import { once } from "node:events";
 import { mkdtempDisposable, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { bundle } from "../../deploy/bundle.ts";
@@ -56,7 +57,7 @@ describeHosts("the agent as it is shipped", () => {
       {
         await using agent = new Started(spawnConfined(host, held));
         await agent.says(/"msg":"connected"/);
-        await holding(plane, host);
+        await holding(plane, host, agent);
         expect(await privilegesOf(host), host.name).toEqual({
           NoNewPrivs: "1",
           CapBnd: mask(held),
@@ -105,6 +106,12 @@ describeHosts("the units", () => {
       expect(Number(exposure), stdout).toBeLessThanOrEqual(bound);
       expect(await readFile(deploy("../docs/operations.md"), "utf8"), said).toContain(`${name}.service: ${exposure}`);
     }
+    for (const name of ["sessions", "homes"]) {
+      const folder = "/etc/systemd/system/rollcall-agent.service.d";
+      await host.write(`${folder}/${name}.conf`, await readFile(deploy(`systemd/drop-ins/${name}.conf`)));
+    }
+    const path = "/etc/systemd/system/rollcall-agent.service";
+    expect(await host.run("systemd-analyze", ["verify", path])).toEqual({ code: 0, stdout: "", stderr: "" });
   });
 });
 
@@ -137,7 +144,8 @@ async function asPod(host: Host, plane: HostedPlane): Promise<Confinement> {
 }
 
 async function asUnit(host: Host, plane: HostedPlane): Promise<Confinement> {
-  const unit = readUnit(deploy("systemd/rollcall-agent.service"));
+  const dropIns = ["sessions", "homes"].map((name) => deploy(`systemd/drop-ins/${name}.conf`));
+  const unit = readUnit(deploy("systemd/rollcall-agent.service"), ...dropIns);
   await host.run("mkdir", ["-p", `/var/lib/${unit.get("StateDirectory")?.[0]}`]);
   const [before = ""] = unit.get("ExecStartPre") ?? [];
   const environment = { ROLLCALL_SERVER: `${plane.host.name}:8444` };
@@ -150,9 +158,13 @@ async function asUnit(host: Host, plane: HostedPlane): Promise<Confinement> {
 }
 
 /** Resolves once a node proved that it holds the head. */
-async function holding(plane: HostedPlane, host: Host): Promise<void> {
+async function holding(plane: HostedPlane, host: Host, agent: Started): Promise<void> {
   const head = await plane.head();
-  await expect.poll(async () => (await plane.node(host.name)).acked?.revision, { timeout: 20_000 }).toBe(head);
+  const acked = async () => (await plane.node(host.name)).acked?.revision;
+  for (let tries = 0; (await acked()) !== head; tries++) {
+    if (tries > 400) throw new Error(`${host.name} does not hold r${head}: ${agent.stderr}`);
+    await sleep(50);
+  }
 }
 
 /** What the kernel says of the agent's privileges. */
@@ -164,7 +176,7 @@ async function privilegesOf(host: Host): Promise<Record<string, string>> {
   );
 }
 
-const numbers: Readonly<Record<string, number>> = { chown: 0, dac_override: 1, fowner: 3, kill: 5 };
+const numbers: Readonly<Record<string, number>> = { chown: 0, kill: 5, setgid: 6, setuid: 7 };
 
 function mask({ capabilities }: Confinement): string {
   const bits = capabilities.map((name) => 1 << (numbers[name] ?? expect.fail(`no number for ${name}`)));
