@@ -25,8 +25,8 @@ const moments = [120, 200, 310, 430, 560, 700];
 
 const lanes = 4;
 
-describeHosts("a control plane that loses its power, or is killed", () => {
-  test("has every change that it answered with 2xx, wholly, and every revision", async () => {
+describeHosts("who loses their power", () => {
+  test.concurrent("a control plane, also one that is killed, has every change that it answered with 2xx, and every revision", async () => {
     await using lab = await openLab({ name: "power" });
     let disk: Disk | undefined;
     await using plane = await HostedPlane.start(lab, async ({ host, data }) => {
@@ -60,10 +60,8 @@ describeHosts("a control plane that loses its power, or is killed", () => {
       }
     }
   });
-});
 
-describeHosts("a node that loses its power", () => {
-  test("holds what the server was told that it holds, at once and through glibc, and resumes where it was", async () => {
+  test.concurrent("a node holds what the server was told that it holds, at once and through glibc, and resumes where it was", async () => {
     await using lab = await openLab({ name: "power" });
     await using plane = await HostedPlane.start(lab);
     const { node, disk } = await joinOnDisk(plane, await lab.host("login-1"));
@@ -71,17 +69,22 @@ describeHosts("a node that loses its power", () => {
     const group = await plane.create("Groups", { displayName: "slurm-users" });
     for (let round = 0; round < 4; round++) {
       const name = `user${round}`;
+      const team = `team${round}`;
+      await plane.create("Groups", { displayName: team });
+      const value = { commands: ["/usr/bin/id"] };
+      await plane.client(ClusterService).putRule({ rule: { group: team, grant: { case: "sudo", value } } });
       await plane.addMember(group, await plane.create("Users", { userName: name }));
       const promised = await ackedAt(plane, node, await plane.head());
       await disk.losePower();
       expect((await rememberedBy(node)).revision).toBeGreaterThanOrEqual(promised);
       expect(await node.host.run("getent", ["passwd", name]), "before the agent is back").toMatchObject({ code: 0 });
+      expect((await node.host.run("cat", ["/etc/sudoers.d/rollcall"])).stdout).toContain(`%${team} ALL=`);
       expect(await node.start()).toBe("up-to-date");
       expect(node.process.stderr).not.toContain("the memory starts anew");
     }
   });
 
-  test("resumes by delta from the midst of work, and comes to hold what others hold", async () => {
+  test.concurrent("a node resumes by delta from the midst of work, and comes to hold what others hold", async () => {
     await using lab = await openLab({ name: "power" });
     await using plane = await HostedPlane.start(lab);
     const { node, disk } = await joinOnDisk(plane, await lab.host("login-1"));

@@ -79,7 +79,7 @@ export class HostedPlane implements AsyncDisposable {
   async up(): Promise<void> {
     const listen = ["--listen", "0.0.0.0:8443", "--node-listen", "0.0.0.0:8444", "--name", this.host.name];
     this.#server = new Started(this.host.spawn(bin("rollcall-server"), ["--data", this.data, ...listen]));
-    await this.#server.says(/^ready$/m);
+    await this.#server.says(/^ready$/m, 60_000);
   }
 
   async down(signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
