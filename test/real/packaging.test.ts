@@ -47,7 +47,7 @@ describeHosts("the agent as it is shipped", () => {
     ];
 
     const ada = await plane.create("Users", { userName: "ada" });
-    await plane.create("Groups", { displayName: "slurm-users", members: [{ value: ada }] });
+    const group = await plane.create("Groups", { displayName: "slurm-users", members: [{ value: ada }] });
     await plane.office.run("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", "/root/ada"]);
     const publicKey = (await plane.office.run("cat", ["/root/ada.pub"])).stdout.trim();
     await plane.client(DirectoryService).addSshKey({ user: "ada", publicKey });
@@ -78,8 +78,23 @@ describeHosts("the agent as it is shipped", () => {
       expect(repaired).toContain("ssh/authorized_keys.d/ada");
       await again.says(/"mode":1,.*"msg":"connected"/);
       expect((await host.run("id", ["-u", "ada"])).stdout).toBe("200000\n");
-      await using sshd = await startSshd(host);
-      expect(await logIn(), sshd.log().join("\n")).toMatchObject({ code: 0, stdout: "ada\n" });
+      {
+        await using sshd = await startSshd(host);
+        expect(await logIn(), sshd.log().join("\n")).toMatchObject({ code: 0, stdout: "ada\n" });
+      }
+      // What the capabilities are for: a leaver's processes have ended when the node acknowledges.
+      const name = `leaver-${host.name}`;
+      const leaver = await plane.create("Users", { userName: name });
+      await plane.addMember(group, leaver);
+      await holding(plane, host, again);
+      const uid = (await host.run("id", ["-u", name])).stdout.trim();
+      const left = new Started(host.spawn("setpriv", [`--reuid=${uid}`, "--clear-groups", "sleep", "600"]));
+      const processes = async () => (await host.run("pgrep", ["-u", uid, "-a"])).stdout;
+      await expect.poll(processes, { timeout: 10_000 }).toContain("sleep 600");
+      await plane.patch("Users", leaver, { op: "replace", path: "active", value: false });
+      await holding(plane, host, again);
+      expect(await processes(), again.stderr).toBe("");
+      await left[Symbol.asyncDispose]();
     }
     const log = await readFile(join(inUnit.root, refusals, "log"), "utf8");
     expect(log.match(/exited with 0/), "the log is of these agents").not.toBeNull();
