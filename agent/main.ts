@@ -19,7 +19,7 @@ import { placeLinks } from "./links.ts";
 import { join } from "./membership.ts";
 import { type LinkOptions, type Options, readLinkOptions, readOptions, usage } from "./options.ts";
 import { Gate } from "./policy/gate.ts";
-import { LocalAccounts } from "./policy/local.ts";
+import { LocalAccounts, uidsIn } from "./policy/local.ts";
 import { allowsUid, usualSessions } from "./policy/policy.ts";
 import { readPolicy } from "./policy/read.ts";
 import { Replica } from "./replica.ts";
@@ -72,7 +72,11 @@ async function main(options: Options): Promise<void> {
       signal,
       rule: () => gate.policy.sessions ?? usualSessions[role ?? unknownRole()],
       whyUnable,
-      mayEnd: (uid) => uid >= 1000 && allowsUid(gate.policy, uid) && !gate.local.uids.has(uid),
+      mayEnd: (uid) =>
+        // Also where --etc is another folder than the one that logins here go by.
+        uid >= 1000 &&
+        allowsUid(gate.policy, uid) &&
+        ![gate.local.uids, uidsIn("/etc/passwd")].some((uids) => uids.has(uid)),
       tell: (what, facts) => log.warn(facts, what),
     });
 

@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import { parseName } from "../../identity/name.ts";
 import type { Resource } from "../../identity/resource.ts";
 import { person, team } from "../sample.ts";
-import { LocalAccounts, lent, parseLocal, whyShadowed } from "./local.ts";
+import { LocalAccounts, lent, parseLocal, uidsIn, whyShadowed } from "./local.ts";
 
 const texts = {
   passwd: `root:x:0:0:root:/root:/bin/bash
@@ -82,6 +82,7 @@ test("they are read again when a file changes, and only then", async () => {
   await writeFile(file, "ada:x:1001:1001::/:/bin/sh\n");
   expect(await accounts.refresh()).toBe(true);
   expect(accounts.now.users.get("ada")).toBe(1001);
+  expect([...uidsIn(file), ...uidsIn(join(folder.path, "none"))]).toEqual([1001]);
   // As vipw does it: another file in its place, perhaps of the same length and second.
   await writeFile(`${file}.new`, "bob:x:1001:1001::/:/bin/sh\n");
   await rename(`${file}.new`, file);

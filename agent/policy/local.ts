@@ -7,6 +7,7 @@
  * container. Nothing is served otherwise for that, but it is said.
  */
 
+import { existsSync, readFileSync } from "node:fs";
 import { open, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type IdRange, idsOfPeople, overlap } from "../../identity/id.ts";
@@ -85,6 +86,11 @@ export function lent({ subordinate }: Local, people: Iterable<Resource>): Isolat
       reason: `local: served, but ${whose} may become ${first.name}${others} in containers: ${range}`,
     };
   });
+}
+
+/** The uids in a passwd file, as it is now; none if there is no such file. */
+export function uidsIn(path: string): ReadonlySet<number> {
+  return new Set(existsSync(path) ? entries(readFileSync(path, "latin1"), 2).map(([, uid]) => uid) : []);
 }
 
 const files = ["passwd", "group", "subuid"] as const;

@@ -85,7 +85,7 @@ test("a control plane that was taken over gets nothing past the node", async () 
   await using hostile = await HostileServer.open();
   const [etc, state] = [join(folder.path, "etc"), join(folder.path, "state")];
   await mkdir(join(etc, "rollcall"), { recursive: true });
-  const policy = "uids: [200000-200049]\nsudo: {}\nshrink: {people: 5, share: 0.5}\n";
+  const policy = "uids: [200000-200049]\nsudo: {}\nshrink: {people: 5, share: 0.5}\nsessions: leave\n";
   await writeFile(join(etc, "rollcall/policy.yaml"), policy);
   await writeFile(join(folder.path, "token"), "any");
   const options = {

@@ -30,7 +30,9 @@ export class AgentNode implements AsyncDisposable {
       return { host: hostname, port: Number(port) };
     };
     const node = new AgentNode(name, folder, await Link.open(target), plane);
-    await mkdir(join(folder, "etc"));
+    await mkdir(join(folder, "etc/rollcall"), { recursive: true });
+    // It is not alone on this machine: a leaver's number may be somebody else's, or a test host's.
+    await writeFile(join(folder, "etc/rollcall/policy.yaml"), "sessions: leave\n");
     await writeFile(join(folder, "join-token"), await plane.joinToken(role), { mode: 0o600 });
     node.start();
     await node.process.says(/"msg":"connected"/);

@@ -166,6 +166,27 @@ test("root's process is spared if it turns back, and not if it stays the user", 
   expect(world.log).not.toContain("SIGTERM stays");
 });
 
+test.each([-3_600_000, 3_600_000])(
+  "a clock that is set by %i ms meanwhile hurries nobody, and keeps nobody waiting",
+  async (jump) => {
+    const world = new World().add("deaf").add("polite");
+    const { processes, sweep } = world;
+    let pauses = 0;
+    const clock: Clock = {
+      ...world.clock,
+      now: () => world.clock.now() + (pauses > 3 ? jump : 0),
+      sleep: async (ms, signal) => {
+        pauses++;
+        await world.clock.sleep(ms, signal);
+      },
+    };
+    await endAll(all, { processes, sweep, clock, patience: { grace: 4_000, burial: 2_000, limit: 15_000 } });
+    expect(world.kinds()).toEqual([]);
+    expect(world.now).toBeGreaterThan(1_900);
+    expect(world.now).toBeLessThan(5_000);
+  },
+);
+
 test("it is given up after a while, saying who goes on", async () => {
   const world = new World().add("deaf");
   const { clock } = world;

@@ -43,7 +43,7 @@ const never = new AbortController().signal;
 /** @throws Error if some go on after all, naming a few. */
 export async function endAll(uids: ReadonlySet<Uid>, ending: Ending): Promise<Ended> {
   const { processes, clock, patience = usualPatience } = ending;
-  const from = clock.now();
+  const time = new Stopwatch(clock);
   const crowd = new Crowd(uids, processes);
   let left = crowd.look();
   const found = left.length;
@@ -51,21 +51,43 @@ export async function endAll(uids: ReadonlySet<Uid>, ending: Ending): Promise<En
     left.filter(({ as }) => as === "own"),
     "SIGTERM",
   );
-  while (left.length > 0 && clock.now() < from + patience.grace) {
-    await clock.sleep(pause, never);
+  while (left.length > 0 && time.spent < patience.grace) {
+    await time.pause(pause);
     left = crowd.look();
   }
   do {
-    left = await stopAll(crowd, clock);
+    left = await stopAll(crowd, time);
     crowd.send(left, "SIGKILL");
     const isSwept = await sweepAll(uids, ending);
-    left = await buried(crowd, left, isSwept, ending);
+    left = await buried(crowd, left, isSwept, time, patience);
     if (left.every(({ state }) => state === "doomed")) return { found, doomed: left };
+    await time.pause(pause / 5);
     // Others came: somebody was signing in, or there is no sweeping here and they fork.
-  } while (clock.now() < from + patience.limit);
+  } while (time.spent < patience.limit);
   const some = left.slice(0, 5).map(({ pid, uid }) => `${pid} of uid ${uid}`);
   throw new Error(`${left.length} processes go on after ${patience.limit / 1000} s: ${some.join(", ")}`);
 }
+
+/** How long it takes, whoever sets the clock meanwhile: each piece counts for what was slept, and for at most a little more. */
+class Stopwatch {
+  spent = 0;
+  readonly #clock: Clock;
+  #last: number;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#last = clock.now();
+  }
+
+  async pause(ms: number): Promise<void> {
+    await this.#clock.sleep(ms, never);
+    const now = this.#clock.now();
+    this.spent += Math.min(Math.max(now - this.#last, ms), ms + most);
+    this.#last = now;
+  }
+}
+
+const most = 2_000;
 
 /** The processes of some users over several looks. */
 class Crowd {
@@ -96,13 +118,13 @@ class Crowd {
 const mostRounds = 100;
 
 /** Stops all that run, until a look finds none that does; those that are there then. */
-async function stopAll(crowd: Crowd, clock: Clock): Promise<Process[]> {
+async function stopAll(crowd: Crowd, time: Stopwatch): Promise<Process[]> {
   let all = crowd.look();
   for (let round = 0; round < mostRounds; round++) {
     const running = all.filter(({ state }) => state === "running");
     if (running.length === 0) break;
     crowd.send(running, "SIGSTOP");
-    await clock.sleep(0, never);
+    await time.pause(0);
     all = crowd.look();
   }
   return all;
@@ -119,9 +141,10 @@ async function buried(
   crowd: Crowd,
   killed: readonly Process[],
   isSwept: boolean,
-  { clock, patience = usualPatience }: Ending,
+  time: Stopwatch,
+  { burial }: Patience,
 ): Promise<Process[]> {
-  const end = clock.now() + patience.burial;
+  const end = time.spent + burial;
   const names = new Set(killed.map(nameOf));
   for (let empty = 0; ; ) {
     const left = crowd.look();
@@ -131,8 +154,8 @@ async function buried(
     if (left.some((each) => each.state !== "doomed" && !names.has(nameOf(each)))) return left;
     // What the sweep found is killed, whatever it looks like.
     const isKilled = ({ as }: Process) => isSwept && as === "own";
-    if (clock.now() >= end) return left.map((each) => (isKilled(each) ? { ...each, state: "doomed" } : each));
-    await clock.sleep(left.length === 0 ? 1 : pause / 5, never);
+    if (time.spent >= end) return left.map((each) => (isKilled(each) ? { ...each, state: "doomed" } : each));
+    await time.pause(left.length === 0 ? 1 : pause / 5);
   }
 }
 
