@@ -35,7 +35,7 @@ export async function openSlurm(
 }
 
 export interface SlurmOptions {
-  readonly replica: Replica;
+  readonly replica: Pick<Replica, "at" | "served" | "policy">;
   readonly record: Record;
   readonly run: Run;
   readonly clock: Clock;

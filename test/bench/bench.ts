@@ -7,6 +7,7 @@ import { type ApplyFigures, applyOne } from "./apply-one.ts";
 import { type ChangeFigures, changeBench } from "./change.ts";
 import { type LatencyFigures, rolloutLatency } from "./rollout-latency.ts";
 import { type Compared, type ScimFigures, scimBench } from "./scim.ts";
+import { type SlurmFigures, slurmBench } from "./slurm.ts";
 
 type Row = readonly [what: string, figure: string];
 
@@ -16,21 +17,24 @@ const say = (text: string): void => {
 
 const args = process.argv.slice(2);
 const json = args.join(" ").includes("-o json") || args.includes("--json");
-const chosen = args.filter((arg) => ["apply", "rollout", "scim", "change"].includes(arg));
-const wants = (part: string): boolean => chosen.length === 0 || chosen.includes(part);
+const chosen = args.filter((arg) => ["apply", "rollout", "scim", "change", "slurm"].includes(arg));
+// Slurm needs root and test hosts: only if asked for.
+const wants = (part: string): boolean => (chosen.length === 0 && part !== "slurm") || chosen.includes(part);
 
 const apply = wants("apply") ? await applyOne(10_000, say) : undefined;
 const rollout = wants("rollout") ? await rolloutLatency([1, 10, 100], say) : undefined;
 const scim = wants("scim") ? await scimBench(100_000, say) : undefined;
 const change = wants("change") ? await changeBench(1_000, 100_000, say) : undefined;
+const slurm = wants("slurm") ? await slurmBench(1_000, 3, say) : undefined;
 
-if (json) process.stdout.write(`${JSON.stringify({ apply, rollout, scim, change })}\n`);
+if (json) process.stdout.write(`${JSON.stringify({ apply, rollout, scim, change, slurm })}\n`);
 else {
   const rows = [
     ...(apply ? applyRows(apply) : []),
     ...(rollout ? rolloutRows(rollout) : []),
     ...(scim ? scimRows(scim) : []),
     ...(change ? changeRows(change) : []),
+    ...(slurm ? slurmRows(slurm) : []),
   ];
   for (const [what, figure] of rows) process.stdout.write(`${what.padEnd(50)}${figure}\n`.replace(/ +\n$/, "\n"));
 }
@@ -84,5 +88,17 @@ function scimRows({ creates, patches, memberPatch, lookup, users, p99, rssMb }: 
     ],
     [`  p99 with ${users} users`, `resident ${rssMb.toFixed(0)} MB`],
     ...Object.entries(p99).map(([what, ms]): Row => [`    ${what}`, `${ms.toFixed(1)} ms`]),
+  ];
+}
+
+function slurmRows({ users, many, one }: SlurmFigures): Row[] {
+  const row = (what: string, { agent, byHand, ratio }: SlurmFigures["one"]): Row => [
+    `  ${what}`,
+    `${(agent / 1000).toFixed(2)} s, ${(byHand / 1000).toFixed(2)} s: ${ratio.toFixed(2)} times`,
+  ];
+  return [
+    ["Slurm, from the request until read back by the agent, against one call by hand", ""],
+    row(`${users} new associations`, many),
+    row("one new association", one),
   ];
 }

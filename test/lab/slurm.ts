@@ -59,9 +59,9 @@ export class Slurm {
     return slurm;
   }
 
-  /** Runs sacctmgr by hand on the controller. @throws Error if it fails. */
+  /** Runs sacctmgr by hand on the controller: Slurm's own, whatever else PATH finds first. @throws Error if it fails. */
   async sacctmgr(...args: readonly string[]): Promise<string> {
-    return (await ok(this.controller, "sacctmgr", args)).stdout;
+    return (await ok(this.controller, "/usr/bin/sacctmgr", args)).stdout;
   }
 
   /** Rows of a listing, sorted, each with its columns. */
@@ -177,6 +177,7 @@ TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 MpiDefault=none
+SlurmdParameters=config_overrides
 ReturnToService=2
 KillWait=2
 GroupUpdateTime=5

@@ -29,6 +29,12 @@ export class Started implements AsyncDisposable {
     throw new Error(`${this.process.spawnfile} did not say ${pattern}:\n${this.stdout}\n${this.stderr}`);
   }
 
+  /** Resolves once it is gone, whoever ended it. */
+  async ended(): Promise<void> {
+    const { process } = this;
+    if (process.exitCode === null && process.signalCode === null) await once(process, "exit");
+  }
+
   /** Ends it, and resolves with its exit code once it is gone; undefined if a signal ended it. */
   async end(signal: NodeJS.Signals = "SIGTERM"): Promise<number | undefined> {
     const { process } = this;
