@@ -7,7 +7,8 @@
  * the step is done and acked.
  */
 
-import type { Copy, Step } from "../identity/copy.ts";
+import type { Step } from "../identity/copy.ts";
+import type { Position } from "../identity/position.ts";
 import type { Resource, ResourceKey } from "../identity/resource.ts";
 
 /**
@@ -58,13 +59,19 @@ export interface Aftermath {
   readonly isWhole: boolean;
 }
 
+/** What of the copy sinks are shown: the policy keeps the rest from them. Not to be copied whole for one step. */
+export interface Shown {
+  readonly at: Position;
+  readonly resources: ReadonlyMap<ResourceKey, Resource>;
+}
+
 export interface Sink {
   readonly name: string;
   /**
-   * Renders a step. `copy` is what the node holds before it (the step is not committed yet). Changes nothing: calling it
+   * Renders a step, at a cost that goes by what it changes. `copy` is what the node holds before it (the step is not committed yet). Changes nothing: calling it
    * again with the same arguments gives the same bytes.
    */
-  render(copy: Copy, step: Step): Promise<Rendering>;
+  render(copy: Shown, step: Step): Promise<Rendering>;
   /**
    * Asks the real consumer, or reads as it would, whether the staged files serve the step. `staged` maps each
    * of `Rendering.writes` that has bytes to the absolute path at which they lie now. Throws with the reason if not.
@@ -76,7 +83,7 @@ export interface Sink {
    * Compares the live files with what `copy` wants; gives the writes that repair the difference (none if there is none).
    * Called at start, after a crash and on the drift timer. A missing or foreign file is rendered anew, whole.
    */
-  repair(copy: Copy): Promise<Rendering>;
+  repair(copy: Shown): Promise<Rendering>;
   /**
    * Does what is no file. It may be done again, whole: after a crash before `done`, and after a failure. Resolves with what it
    * could not do for one resource alone, then and so far. A throw leaves the step unfinished: it is nacked by this sink's name,

@@ -9,14 +9,23 @@
 import type { Copy, Edit, Step } from "../../identity/copy.ts";
 import { type Position, samePosition } from "../../identity/position.ts";
 import type { Resource, ResourceKey } from "../../identity/resource.ts";
-import type { Isolated } from "../sink.ts";
-import { type Local, lent, nobodyLocal, whyShadowed } from "./local.ts";
+import { overlay } from "../overlay.ts";
+import type { Isolated, Shown } from "../sink.ts";
+import { isLent, type Local, lent, nobodyLocal, whyShadowed } from "./local.ts";
 import { type Policy, unstated, whyNot, whyTooSmall } from "./policy.ts";
 
 /** A step that the policy refuses whole. It is tried again: the node's operator may allow it meanwhile. */
 export class Breach extends Error {}
 
 type Denied = ReadonlyMap<ResourceKey, string>;
+
+/** What was found about the content of a position. */
+interface Judged {
+  readonly at: Position;
+  readonly denied: Denied;
+  /** What is served, but at a risk that only the node's operator can judge. */
+  readonly risks: readonly Isolated[];
+}
 
 /** Where the node's own accounts come from; local.ts reads them. */
 export interface LocalSource {
@@ -33,7 +42,8 @@ export class Gate {
   readonly #complain: (err: unknown) => void;
   #complaint: string | undefined;
   #isStale = false;
-  #known: { readonly at: Position; readonly denied: Denied } | undefined;
+  /** Of the copy, and of what the last step would make of it. */
+  #known: readonly Judged[] = [];
 
   /**
    * @param policy what counts now.
@@ -91,26 +101,26 @@ export class Gate {
   }
 
   #outdate(): void {
-    this.#known = undefined;
+    this.#known = [];
     this.#isStale = true;
   }
 
   /** What sinks may see of a copy. */
-  copy(copy: Copy): { readonly copy: Copy; readonly isolated: readonly Isolated[] } {
-    const denied = this.#deniedIn(copy);
-    this.#known = { at: copy.at, denied };
-    const seen = less(copy, denied);
-    return { copy: seen, isolated: [...list(denied), ...lent(this.#local.now, seen.resources.values())] };
+  copy(copy: Copy): { readonly copy: Shown; readonly isolated: readonly Isolated[] } {
+    const judged = this.#judge(copy);
+    this.#known = [judged];
+    return { copy: less(copy, judged.denied), isolated: [...list(judged.denied), ...judged.risks] };
   }
 
   /** What sinks may see of a step. @throws Breach if it may not be taken at all. */
-  step(copy: Copy, step: Step): { readonly copy: Copy; readonly step: Step; readonly isolated: readonly Isolated[] } {
+  step(copy: Copy, step: Step): { readonly copy: Shown; readonly step: Step; readonly isolated: readonly Isolated[] } {
     const why = whyTooSmall(this.#policy, copy, step);
     if (why !== undefined) throw new Breach(why);
-    const before = this.#deniedIn(copy);
-    const after = this.#deniedAfter(copy, step, before);
-    this.#known = { at: copy.at, denied: before };
-    const risks = lent(this.#local.now, heldAfter(copy, step, after));
+    const judged = this.#judge(copy);
+    const next = this.#judgeAfter(copy, step, judged);
+    this.#known = [judged, next];
+    const { denied: before } = judged;
+    const { denied: after, risks } = next;
     if (before.size === 0 && after.size === 0) return { copy, step, isolated: risks };
     const edits = new Map<ResourceKey, Edit>();
     for (const { key, before: was, after: is } of step.edits) {
@@ -126,23 +136,31 @@ export class Gate {
     return { copy: less(copy, before), step: { ...step, edits: seen }, isolated: [...list(after), ...risks] };
   }
 
-  #deniedIn(copy: Copy): Denied {
-    if (this.#known && samePosition(this.#known.at, copy.at)) return this.#known.denied;
-    return this.#denied(copy.resources.keys(), copy.resources);
+  #judge(copy: Copy): Judged {
+    const known = this.#known.find(({ at }) => samePosition(at, copy.at));
+    if (known) return known;
+    const denied = this.#denied(copy.resources.keys(), copy.resources);
+    return { at: copy.at, denied, risks: lent(this.#local.now, less(copy, denied).resources.values()) };
   }
 
-  #deniedAfter(copy: Copy, { edits }: Step, before: Denied): Denied {
-    const changed = edits.map(({ key }) => key);
-    const regroups = changed.some((key) => key.startsWith("group/") || key.startsWith("sudo/"));
-    const resources = regroups ? new Map(copy.resources) : new Map<ResourceKey, Resource>();
-    for (const { key, after } of edits) {
-      if (after) resources.set(key, after);
-      else resources.delete(key);
+  #judgeAfter(copy: Copy, { edits, to }: Step, before: Judged): Judged {
+    const changed = new Map(edits.map(({ key, after }) => [key, after]));
+    const held = overlay(copy.resources, changed);
+    const judged = new Set(changed.keys());
+    // What a group may run goes by its name.
+    for (const key of changed.keys()) {
+      if (key.startsWith("group/")) judged.add(key.replace("group/", "sudo/") as ResourceKey);
     }
-    if (regroups) return this.#denied(resources.keys(), resources);
-    const kept = new Map(before);
-    for (const key of changed) kept.delete(key);
-    return new Map([...kept, ...this.#denied(resources.keys(), resources)]);
+    const kept = new Map(before.denied);
+    for (const key of judged) kept.delete(key);
+    const denied = new Map([...kept, ...this.#denied(judged, held)]);
+    const isOther = edits.some((edit) =>
+      [edit.before, edit.after].some((each) => each && isLent(this.#local.now, each)),
+    );
+    const risks = isOther
+      ? lent(this.#local.now, less({ at: to, resources: held }, denied).resources.values())
+      : before.risks;
+    return { at: to, denied, risks };
   }
 
   #denied(keys: Iterable<ResourceKey>, held: ReadonlyMap<ResourceKey, Resource>): Denied {
@@ -156,21 +174,8 @@ export class Gate {
   }
 }
 
-/** What sinks are to see after a step. */
-function* heldAfter({ resources }: Copy, { edits }: Step, denied: Denied): Generator<Resource> {
-  const edited = new Map(edits.map(({ key, after }) => [key, after]));
-  for (const [key, resource] of resources) if (!edited.has(key) && !denied.has(key)) yield resource;
-  for (const [key, resource] of edited) if (resource && !denied.has(key)) yield resource;
-}
-
-function less(copy: Copy, denied: Denied): Copy {
-  if (denied.size === 0) return copy;
-  const isSeen = ([key]: [ResourceKey, Resource]) => !denied.has(key);
-  return {
-    at: copy.at,
-    resources: new Map([...copy.resources].filter(isSeen)),
-    names: new Map([...copy.names].filter(([, key]) => !denied.has(key))),
-  };
+function less({ at, resources }: Shown, denied: Denied): Shown {
+  return { at, resources: overlay(resources, new Map([...denied.keys()].map((key) => [key, undefined]))) };
 }
 
 function list(denied: Denied): Isolated[] {

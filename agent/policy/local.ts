@@ -65,6 +65,13 @@ export function whyShadowed(local: Local, resource: Resource): string | undefine
   }
 }
 
+/** Whether a resource is a person whom the holder of subordinate ids may become. */
+export function isLent({ subordinate }: Local, resource: Resource): boolean {
+  return (
+    resource.kind === "user" && subordinate.some(({ first, last }) => resource.uid >= first && resource.uid <= last)
+  );
+}
+
 /** Of each range of subordinate ids, the first of some people whom its holder may become, and how many there are. */
 export function lent({ subordinate }: Local, people: Iterable<Resource>): Isolated[] {
   if (subordinate.length === 0) return [];

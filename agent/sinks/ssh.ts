@@ -10,13 +10,14 @@
 
 import { execFile } from "node:child_process";
 import { join } from "node:path";
-import type { Copy, Step } from "../../identity/copy.ts";
+import type { Edit, Step } from "../../identity/copy.ts";
 import type { Uid } from "../../identity/id.ts";
 import { type Position, samePosition } from "../../identity/position.ts";
 import type { Key, Resource, ResourceKey } from "../../identity/resource.ts";
 import { fingerprint, parseSshKey, printSshKey, type SshKey } from "../../identity/ssh-key.ts";
 import { type Disk, errnoOf } from "../disk.ts";
-import type { Isolated, Rendering, Sink, Write } from "../sink.ts";
+import { overlay } from "../overlay.ts";
+import type { Isolated, Rendering, Shown, Sink, Write } from "../sink.ts";
 
 /** Relative to the served folder. */
 export const keysFolder = "ssh/authorized_keys.d";
@@ -51,26 +52,26 @@ class SshSink implements Sink {
     this.#fingerprints = fingerprints;
   }
 
-  async render(copy: Copy, step: Step): Promise<Rendering> {
+  async render(copy: Shown, step: Step): Promise<Rendering> {
     const live = this.#live;
-    if (!live || !samePosition(live.at, copy.at)) {
-      const resources = new Map(copy.resources);
-      for (const { key, after } of step.edits) {
-        if (after) resources.set(key, after);
-        else resources.delete(key);
-      }
-      return this.#reconcile(resources, step.to);
+    const held = overlay(copy.resources, new Map(step.edits.map(({ key, after }) => [key, after])));
+    if (!live || !samePosition(live.at, copy.at)) return this.#reconcile(held, step.to);
+    const touched = new Map<Uid, Edit[]>();
+    for (const edit of step.edits) {
+      const uid = uidOf(edit.after ?? edit.before);
+      if (uid === undefined) continue;
+      const edits = touched.get(uid);
+      if (edits) edits.push(edit);
+      else touched.set(uid, [edit]);
     }
-    const touched = new Set(step.edits.flatMap(({ before, after }) => uidOf(after ?? before) ?? []));
-    const users = new Map(step.edits.map(({ key, after }) => [key, after]));
     const next = new Map<Uid, Map<ResourceKey, Key>>();
     const isolated = new Map(live.isolated);
     const writes: Write[] = [];
-    for (const uid of touched) {
+    for (const [uid, edits] of touched) {
       const keys = live.keysOf.get(uid) ?? new Map<ResourceKey, Key>();
       const userKey = `user/${uid}` as ResourceKey;
-      const after = users.has(userKey) ? users.get(userKey) : copy.resources.get(userKey);
-      const keysAfter = keysOfAfter(keys, uid, step);
+      const after = held.get(userKey);
+      const keysAfter = keysOfAfter(keys, edits);
       next.set(uid, keysAfter);
       isolated.delete(uid);
       if (!after && keysAfter.size > 0) isolated.set(uid, strays(uid, keysAfter.keys()));
@@ -103,7 +104,7 @@ class SshSink implements Sink {
     this.#live = settle();
   }
 
-  async repair(copy: Copy): Promise<Rendering> {
+  async repair(copy: Shown): Promise<Rendering> {
     return this.#reconcile(copy.resources, copy.at);
   }
 
@@ -184,13 +185,14 @@ function writeOf(phase: "revoke-keys" | "grant-keys", { name, bytes }: KeyFile):
   return { phase, path: join(keysFolder, name), bytes, mode };
 }
 
-function keysOfAfter(keys: ReadonlyMap<ResourceKey, Key>, uid: Uid, { edits }: Step): Map<ResourceKey, Key> {
-  const after = new Map(keys);
-  for (const edit of edits) {
-    if (edit.before?.kind === "key" && edit.before.uid === uid) after.delete(edit.key);
-    if (edit.after?.kind === "key" && edit.after.uid === uid) after.set(edit.key, edit.after);
+/** The keys that a user has after some edits of theirs. */
+function keysOfAfter(keys: ReadonlyMap<ResourceKey, Key>, edits: readonly Edit[]): Map<ResourceKey, Key> {
+  const kept = new Map(keys);
+  for (const { key, before, after } of edits) {
+    if (before?.kind === "key") kept.delete(key);
+    if (after?.kind === "key") kept.set(key, after);
   }
-  return after;
+  return kept;
 }
 
 function uidOf(resource: Resource | undefined): Uid | undefined {

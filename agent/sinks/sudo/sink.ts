@@ -13,13 +13,14 @@
  */
 
 import { join } from "node:path";
-import type { Copy, Step } from "../../../identity/copy.ts";
+import type { Step } from "../../../identity/copy.ts";
 import type { Name } from "../../../identity/name.ts";
 import { type Position, samePosition } from "../../../identity/position.ts";
 import { Refusal } from "../../../identity/refusal.ts";
-import { keyOf, type Resource, type ResourceKey } from "../../../identity/resource.ts";
+import { keyOf, type Resource, type ResourceKey, type Sudo } from "../../../identity/resource.ts";
 import type { Disk, Found } from "../../disk.ts";
-import type { Isolated, Rendering, Sink, Write } from "../../sink.ts";
+import { overlay } from "../../overlay.ts";
+import type { Isolated, Rendering, Shown, Sink, Write } from "../../sink.ts";
 import { meet, parseRules, printRules, type Rule, type Rules } from "./rule.ts";
 import { type Check, visudo } from "./visudo.ts";
 
@@ -37,6 +38,8 @@ export function sudoSink(disk: Disk, served: string, check: Check = visudo): Sin
 interface State {
   readonly at: Position;
   readonly isolated: readonly Isolated[];
+  /** Every rule that is held, also of groups that are not known. */
+  readonly held: ReadonlyMap<ResourceKey, Sudo>;
 }
 
 class SudoSink implements Sink {
@@ -53,18 +56,18 @@ class SudoSink implements Sink {
     this.#check = check;
   }
 
-  async render(copy: Copy, step: Step): Promise<Rendering> {
+  async render(copy: Shown, step: Step): Promise<Rendering> {
     const live = this.#live;
+    const resources = overlay(copy.resources, new Map(step.edits.map(({ key, after }) => [key, after])));
+    if (!live || !samePosition(live.at, copy.at)) return this.#reconcile(sudoIn(resources), resources, step.to);
     const touches = ({ key }: { key: ResourceKey }) => key.startsWith("sudo/") || key.startsWith("group/");
-    if (live && samePosition(live.at, copy.at) && !step.edits.some(touches)) {
-      return this.#planned([], { at: step.to, isolated: live.isolated });
-    }
-    const resources = new Map(copy.resources);
+    if (!step.edits.some(touches)) return this.#planned([], { ...live, at: step.to });
+    const held = new Map(live.held);
     for (const { key, after } of step.edits) {
-      if (after) resources.set(key, after);
-      else resources.delete(key);
+      if (after?.kind === "sudo") held.set(key, after);
+      else held.delete(key);
     }
-    return this.#reconcile(resources, step.to);
+    return this.#reconcile(held, resources, step.to);
   }
 
   async verify({ writes }: Rendering, staged: ReadonlyMap<Write, string>): Promise<void> {
@@ -85,12 +88,16 @@ class SudoSink implements Sink {
     this.#live = state;
   }
 
-  async repair(copy: Copy): Promise<Rendering> {
-    return this.#reconcile(copy.resources, copy.at);
+  async repair(copy: Shown): Promise<Rendering> {
+    return this.#reconcile(sudoIn(copy.resources), copy.resources, copy.at);
   }
 
-  async #reconcile(resources: ReadonlyMap<ResourceKey, Resource>, at: Position): Promise<Rendering> {
-    const { rules, isolated } = rulesOf(resources);
+  async #reconcile(
+    held: State["held"],
+    resources: ReadonlyMap<ResourceKey, Resource>,
+    at: Position,
+  ): Promise<Rendering> {
+    const { rules, isolated } = rulesOf(held, resources);
     const found = await this.#disk.read(join(this.#served, sudoersPath));
     const stands = found !== undefined || (await this.#disk.list(join(this.#served, "sudo"))).includes("rollcall");
     const kept = meet(rulesIn(found), rules);
@@ -99,7 +106,7 @@ class SudoSink implements Sink {
     // What stands there and is no file, a link to elsewhere, is taken away too.
     if (stands && !(found?.bytes.equals(less) && isHeld(found))) writes.push(writeOf("revoke-sudo", less));
     if (!all.equals(less)) writes.push(writeOf("grant-sudo", all));
-    return this.#planned(writes, { at, isolated });
+    return this.#planned(writes, { at, isolated, held });
   }
 
   #planned(writes: readonly Write[], state: State): Rendering {
@@ -109,12 +116,20 @@ class SudoSink implements Sink {
   }
 }
 
-/** The rules that resources state; a group that is not known here can have none. */
-function rulesOf(resources: ReadonlyMap<ResourceKey, Resource>): { rules: Rules; isolated: readonly Isolated[] } {
+function sudoIn(resources: ReadonlyMap<ResourceKey, Resource>): Map<ResourceKey, Sudo> {
+  const held = new Map<ResourceKey, Sudo>();
+  for (const [key, resource] of resources) if (resource.kind === "sudo") held.set(key, resource);
+  return held;
+}
+
+/** The rules that are stated; a group that is not known here can have none. */
+function rulesOf(
+  held: State["held"],
+  resources: ReadonlyMap<ResourceKey, Resource>,
+): { rules: Rules; isolated: readonly Isolated[] } {
   const rules = new Map<Name, Rule>();
   const isolated: Isolated[] = [];
-  for (const resource of resources.values()) {
-    if (resource.kind !== "sudo") continue;
+  for (const resource of held.values()) {
     const { gid, password, commands } = resource;
     const group = resources.get(`group/${gid}` as ResourceKey);
     if (group?.kind === "group") rules.set(group.name, { group: group.name, password, commands });
