@@ -3,8 +3,8 @@
  *
  * 1. Every file of every sink is staged, synced and verified before the first one is replaced. Until `begin` is on the disk
  *    a failure leaves everything as it was.
- * 2. Files are replaced in the order of their phases, and every change of a folder is durable before the next phase and
- *    before an index whose data it is. Every mix that a crash leaves is one that sink.ts calls safe.
+ * 2. Files are replaced in the order of their phases, and every change of a folder is durable before the next phase (but for
+ *    those that sink.ts joins) and before an index whose data it is. Every mix that a crash leaves is one that sink.ts calls safe.
  * 3. After `begin` the step is finished: by `repair`, which compares every file with the copy. Until then `memory.at` is the
  *    old position, and no other step is taken.
  * 4. What is no file (sink.ts: acts) follows when every file is live, and before `done`: nothing is acked while somebody who
@@ -21,7 +21,7 @@ import { type Disk, errnoOf } from "./disk.ts";
 import { type Folders, foldersIn, prepareFolders } from "./folders.ts";
 import { type Memory, recall } from "./memory.ts";
 import { Breach, Gate } from "./policy/gate.ts";
-import { type Aftermath, type Isolated, phases, type Rendering, type Sink, type Write } from "./sink.ts";
+import { type Aftermath, type Isolated, joined, phases, type Rendering, type Sink, type Write } from "./sink.ts";
 
 /** The agent's local half: what it remembers, and what it writes. */
 export interface Ground {
@@ -260,8 +260,14 @@ class Work {
 
   async swap(): Promise<void> {
     const { disk, folders } = this.#ground;
+    for (const { sink, rendering } of this.#renderings) {
+      for (const path of rendering.touches ?? []) {
+        const where = { sink: sink.name, act: "swap", path } as const;
+        await named(this.what, where, () => disk.touch(join(folders.served, path)));
+      }
+    }
+    const unsynced = new Map<string, Item>();
     for (const phase of phases) {
-      const unsynced = new Map<string, Item>();
       for (const item of this.#items().filter(({ write }) => write.phase === phase)) {
         const { sink, write, staged } = item;
         const { path } = write;
@@ -275,7 +281,7 @@ class Work {
         unsynced.set(path, item);
         this.changed.push(path);
       }
-      await this.#sync(unsynced);
+      if (!joined.has(phase)) await this.#sync(unsynced);
     }
     for (const { sink, rendering } of this.#renderings) sink.settled(rendering);
   }

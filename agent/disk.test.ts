@@ -1,4 +1,4 @@
-import { chmod, mkdir, mkdtempDisposable, readdir, stat, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtempDisposable, readdir, stat, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -19,6 +19,37 @@ test("creates with its final mode, replaces a leftover, appends, cuts, renames, 
   await realDisk.remove(`${path}2`);
   await realDisk.remove(`${path}2`);
   expect(await readdir(folder.path)).toEqual([]);
+});
+
+test("knows whether a file is just these bytes", async () => {
+  await using folder = await temporary();
+  const path = join(folder.path, "file");
+  const bytes = Buffer.alloc(1_200_000, "abc");
+  await realDisk.create(path, bytes, { mode: 0o600 });
+  expect(await realDisk.holds(path, bytes)).toBe(true);
+  for (const at of [0, 600_000, bytes.length - 1]) {
+    const other = Buffer.from(bytes);
+    other[at] = 0;
+    expect(await realDisk.holds(path, other), `byte ${at}`).toBe(false);
+  }
+  expect(await realDisk.holds(path, bytes.subarray(1))).toBe(false);
+  expect(await realDisk.holds(path, Buffer.concat([bytes, bytes]))).toBe(false);
+  expect(await realDisk.holds(join(folder.path, "none"), bytes)).toBe(false);
+  await symlink(path, join(folder.path, "link"));
+  expect(await realDisk.holds(join(folder.path, "link"), bytes)).toBe(false);
+});
+
+test("touches a file, and nothing through a link", async () => {
+  await using folder = await temporary();
+  const path = join(folder.path, "file");
+  await writeFile(path, "as it is");
+  await utimes(path, 1, 1);
+  await symlink(path, join(folder.path, "link"));
+  await realDisk.touch(join(folder.path, "link"));
+  expect((await realDisk.read(path))?.mtime).toBe(1);
+  await realDisk.touch(path);
+  expect((await realDisk.read(path))?.mtime).toBeGreaterThan(1_700_000_000);
+  await realDisk.touch(join(folder.path, "none"));
 });
 
 test("makes folders with their parents, and mends a mode", async () => {

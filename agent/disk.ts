@@ -7,7 +7,7 @@
  */
 
 import { constants } from "node:fs";
-import { chmod, type FileHandle, lstat, mkdir, open, readdir, rename, unlink } from "node:fs/promises";
+import { chmod, type FileHandle, lstat, lutimes, mkdir, open, readdir, rename, unlink } from "node:fs/promises";
 import { constants as system } from "node:os";
 import { dirname } from "node:path";
 
@@ -32,6 +32,8 @@ export interface Holding {
 export interface Disk {
   /** The regular file at a path; undefined if nothing, or something else (a symlink, a pipe), is there. */
   read(path: string): Promise<Found | undefined>;
+  /** Whether the regular file at a path is exactly these bytes; reads it a piece at a time. */
+  holds(path: string, bytes: Uint8Array): Promise<boolean>;
   /** The sorted names of all that lies in a folder, less its folders; none if the folder is missing. */
   list(folder: string): Promise<string[]>;
   /** Makes a folder and its missing parents, durably, and gives it this mode. */
@@ -43,6 +45,8 @@ export interface Disk {
   /** Cuts a file to a length and syncs it. */
   cut(path: string, length: number): Promise<void>;
   rename(from: string, to: string): Promise<void>;
+  /** Makes a file as new as one that is written now; no need to be durable. One that is not there is no error. */
+  touch(path: string): Promise<void>;
   /** Removes a file; one that is not there is no error. */
   remove(path: string): Promise<void>;
   /** Makes a folder's renames and removals durable. */
@@ -51,9 +55,13 @@ export interface Disk {
 
 const { errno: errnos } = system;
 
+/** Of what is compared at a time: large enough for few calls, small enough to stay in a processor's cache. */
+const pieceSize = 524_288;
+
 /** The machine's own file system. */
 export const realDisk: Disk = {
   read: (path) => worded(`read ${path}`, () => readRegular(path)),
+  holds: (path, bytes) => worded(`read ${path}`, () => isSame(path, bytes)),
   list: (folder) => worded(`list ${folder}`, () => namesIn(folder)),
   folder: (path, mode) => worded(`make folder ${path}`, () => makeFolder(path, mode)),
   create: (path, bytes, holding) => worded(`write ${path}`, () => writeNew(path, bytes, holding)),
@@ -72,6 +80,7 @@ export const realDisk: Disk = {
       }),
     ),
   rename: (from, to) => worded(`replace ${to}`, () => rename(from, to)),
+  touch: (path) => worded(`touch ${path}`, () => unless("ENOENT", touchNow(path))),
   remove: (path) => worded(`remove ${path}`, () => unless("ENOENT", unlink(path))),
   sync: (folder) => worded(`sync ${folder}`, () => syncFolder(folder)),
 };
@@ -99,10 +108,37 @@ async function worded<T>(what: string, act: () => Promise<T>): Promise<T> {
   }
 }
 
-async function readRegular(path: string): Promise<Found | undefined> {
+async function openRegular(path: string): Promise<FileHandle | undefined> {
   // Never through a symlink and never blocking on a pipe: what is not a plain file is not ours.
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
-  const file = await unless("ENOENT", unless("ELOOP", unless("ENXIO", open(path, flags))));
+  return unless("ENOENT", unless("ELOOP", unless("ENXIO", open(path, flags))));
+}
+
+async function isSame(path: string, bytes: Uint8Array): Promise<boolean> {
+  const file = await openRegular(path);
+  if (!file) return false;
+  try {
+    const found = await file.stat();
+    if (!found.isFile() || found.size !== bytes.length) return false;
+    const piece = Buffer.allocUnsafe(Math.min(pieceSize, bytes.length));
+    for (let at = 0; at < bytes.length; ) {
+      const { bytesRead } = await file.read(piece, 0, piece.length, at);
+      if (bytesRead === 0 || piece.compare(bytes, at, at + bytesRead, 0, bytesRead) !== 0) return false;
+      at += bytesRead;
+    }
+    return true;
+  } finally {
+    await file.close();
+  }
+}
+
+async function touchNow(path: string): Promise<void> {
+  const now = new Date();
+  await lutimes(path, now, now);
+}
+
+async function readRegular(path: string): Promise<Found | undefined> {
+  const file = await openRegular(path);
   if (!file) return undefined;
   try {
     const found = await file.stat();

@@ -69,6 +69,10 @@ export class SimulatedDisk implements Disk {
     return found && { bytes: Buffer.from(found.bytes), mode: found.mode, uid: 0, gid: found.gid, mtime: 0 };
   }
 
+  async holds(path: string, bytes: Uint8Array): Promise<boolean> {
+    return (await this.read(path))?.bytes.equals(bytes) ?? false;
+  }
+
   async list(folder: string): Promise<string[]> {
     if (this.#dead) throw new Error("killed");
     return [...this.#names.keys()]
@@ -108,6 +112,10 @@ export class SimulatedDisk implements Disk {
     this.#turn(`rename ${to}`, () => {});
     this.#names.delete(from);
     this.#names.set(to, file);
+  }
+
+  async touch(path: string): Promise<void> {
+    this.#turn(`touch ${path}`, () => {});
   }
 
   async remove(path: string): Promise<void> {

@@ -13,9 +13,17 @@ import type { Resource, ResourceKey } from "../identity/resource.ts";
 
 /**
  * When a write happens within a step; lower first. Revocations leave keys and sudo before names, grants reach names before
- * sudo and keys, so that every mix that a crash leaves grants no more than the old or the new state.
+ * sudo and keys, so that every mix that a crash leaves grants no more than the old or the new state. Indexes follow the names.
  */
-export type Phase = "revoke-keys" | "revoke-sudo" | "shadow" | "passwd" | "group" | "grant-sudo" | "grant-keys";
+export type Phase =
+  | "revoke-keys"
+  | "revoke-sudo"
+  | "shadow"
+  | "passwd"
+  | "group"
+  | "index"
+  | "grant-sudo"
+  | "grant-keys";
 
 export const phases: readonly Phase[] = [
   "revoke-keys",
@@ -23,9 +31,16 @@ export const phases: readonly Phase[] = [
   "shadow",
   "passwd",
   "group",
+  "index",
   "grant-sudo",
   "grant-keys",
 ];
+
+/**
+ * Phases that need not be durable before the next one begins: a power cut may keep a new group and lose a new passwd, as well as
+ * the other way round.
+ */
+export const joined: ReadonlySet<Phase> = new Set(["shadow", "passwd"]);
 
 /** One file that is to be replaced whole, or removed (`bytes` undefined). A rendering may write a file once per phase. */
 export interface Write {
@@ -47,6 +62,8 @@ export interface Isolated {
 /** What a sink wants written for one step. Within a phase, writes keep their order. */
 export interface Rendering {
   readonly writes: readonly Write[];
+  /** Files that stay as they are, but must not be older than what is written: they are given the time of now before that. */
+  readonly touches?: readonly string[];
   readonly isolated: readonly Isolated[];
 }
 

@@ -19,7 +19,7 @@ import { Started } from "../processes/started.ts";
 /** Calls that change files, or make what was changed durable. */
 const calls =
   "openat,write,pwrite64,writev,fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,fchmod,fchown,chmod,chown," +
-  "fchownat,fchmodat,ftruncate,mkdir,mkdirat,link,linkat,symlink,symlinkat,close";
+  "fchownat,fchmodat,ftruncate,utimensat,mkdir,mkdirat,link,linkat,symlink,symlinkat,close";
 
 const program = fileURLToPath(new URL("applier-main.ts", import.meta.url));
 /** A file of the host with the content that appliers step to. */

@@ -24,6 +24,7 @@ const faults: Readonly<Record<string, readonly string[]>> = {
   rename: ["ENOSPC+", "EROFS+", "EIO", "EDQUOT"],
   unlink: ["EROFS+", "EIO"],
   ftruncate: ["EROFS", "EIO"],
+  utimensat: ["EROFS+", "EIO"],
   fchmod: ["EROFS+", "EIO"],
   fchown: ["EROFS+", "EDQUOT"],
 };

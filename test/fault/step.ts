@@ -27,11 +27,15 @@ export const after: readonly Resource[] = [
 export const safeOrder: readonly (readonly string[])[] = [
   ["ssh/authorized_keys.d/leaver", "ssh/authorized_keys.d/changed"],
   ["nss/shadow.cache"],
-  ["nss/shadow.cache.ixname"],
   ["nss/passwd.cache"],
-  ["nss/passwd.cache.ixuid", "nss/passwd.cache.ixname"],
   ["nss/group.cache"],
-  ["nss/group.cache.ixgid", "nss/group.cache.ixname"],
+  [
+    "nss/shadow.cache.ixname",
+    "nss/passwd.cache.ixuid",
+    "nss/passwd.cache.ixname",
+    "nss/group.cache.ixgid",
+    "nss/group.cache.ixname",
+  ],
   ["sudo/rollcall"],
   ["ssh/authorized_keys.d/joiner"],
 ];

@@ -16,14 +16,28 @@ export class Membership {
     return this.#byUid.get(uid) ?? [];
   }
 
-  /** The members of a group after a step that is not taken yet. */
-  membersAfter(gid: Gid, { edits }: Pick<Step, "edits">): ReadonlySet<Uid> {
-    const now = new Set(this.#byGid.get(gid));
+  /** The members of each group after a step that is not taken yet. */
+  after({ edits }: Pick<Step, "edits">): (gid: Gid) => ReadonlySet<Uid> {
+    const moves = new Map<Gid, Map<Uid, boolean>>();
+    const note = (gid: Gid, uid: Uid, isMember: boolean) => {
+      const ofGroup = moves.get(gid) ?? new Map<Uid, boolean>();
+      moves.set(gid, ofGroup.set(uid, isMember));
+    };
     for (const { before, after } of edits) {
-      if (before?.kind === "member" && before.gid === gid) now.delete(before.uid);
-      if (after?.kind === "member" && after.gid === gid) now.add(after.uid);
+      if (before?.kind === "member") note(before.gid, before.uid, false);
+      if (after?.kind === "member") note(after.gid, after.uid, true);
     }
-    return now;
+    return (gid) => {
+      const held = this.#byGid.get(gid) ?? new Set<Uid>();
+      const moved = moves.get(gid);
+      if (!moved) return held;
+      const now = new Set(held);
+      for (const [uid, isMember] of moved) {
+        if (isMember) now.add(uid);
+        else now.delete(uid);
+      }
+      return now;
+    };
   }
 
   take({ edits }: Pick<Step, "edits">): void {

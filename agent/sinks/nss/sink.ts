@@ -8,16 +8,20 @@
  */
 
 import { join } from "node:path";
-import type { Copy, Step } from "../../../identity/copy.ts";
+import type { Step } from "../../../identity/copy.ts";
 import type { Gid, Uid } from "../../../identity/id.ts";
 import type { Name } from "../../../identity/name.ts";
 import { type Position, samePosition } from "../../../identity/position.ts";
-import { keyOf, type Resource, type ResourceKey } from "../../../identity/resource.ts";
-import type { Disk } from "../../disk.ts";
-import type { Isolated, Rendering, Sink, Write } from "../../sink.ts";
+import { type Group, keyOf, type Resource, type ResourceKey, type User } from "../../../identity/resource.ts";
+import type { Disk, Found } from "../../disk.ts";
+import { overlay } from "../../overlay.ts";
+import type { Isolated, Rendering, Shown, Sink, Write } from "../../sink.ts";
+import { type Allocate, Buffers } from "./buffers.ts";
+import { type IndexName, widthOf } from "./lookup-index.ts";
 import { Membership } from "./membership.ts";
-import { checkStructure, lookUp, type MapName } from "./reader.ts";
+import { lookUp, type MapName } from "./reader.ts";
 import { groupLine, longestLine, passwdLine, shadowLine } from "./record.ts";
+import { checkChange, checkStructure, type Version } from "./structure.ts";
 import {
   changeTable,
   indexOf,
@@ -28,6 +32,7 @@ import {
   type Shape,
   shapes,
   type Table,
+  writesBetween,
   writesOf,
 } from "./table.ts";
 
@@ -48,8 +53,13 @@ interface State {
 interface Plan {
   readonly lines: Readonly<Record<MapName, Lines>>;
   readonly tables: Readonly<Record<MapName, Table>>;
+  /** What is live, every byte of it checked; undefined if it is only being compared. */
+  readonly live: State["tables"] | undefined;
   readonly settle: () => State;
 }
+
+// Of an index that we wrote: a name of 31 bytes, an offset of 10, two NULs and a line break.
+const widest = 44;
 
 const maps: readonly MapName[] = ["shadow", "passwd", "group"];
 
@@ -59,63 +69,70 @@ class NssSink implements Sink {
   readonly #served: string;
   #live: State | undefined;
   readonly #plans = new WeakMap<Rendering, Plan>();
+  /** By path. */
+  readonly #buffers = new Map<string, Buffers>();
 
   constructor(disk: Disk, served: string) {
     this.#disk = disk;
     this.#served = served;
   }
 
-  async render(copy: Copy, step: Step): Promise<Rendering> {
+  async render(copy: Shown, step: Step): Promise<Rendering> {
     const live = this.#live;
     // Nothing live is known at the first step of a node, or it belongs to another position: compare, do not assume.
-    if (!live || !samePosition(live.at, copy.at)) return this.#reconcile(new View(copy, step.edits), step.to);
-    const view = new View(copy, step.edits);
-    const { lines, isolated } = linesOfStep(view, live, step);
-    const tables = eachMap((map) => changeTable(shapes[map], live.tables[map], lines[map]));
-    const writes = maps.flatMap((map) => (tables[map] === live.tables[map] ? [] : writesOf(shapes[map], tables[map])));
+    const held = overlay(copy.resources, new Map(step.edits.map(({ key, after }) => [key, after])));
+    if (!live || !samePosition(live.at, copy.at)) return this.#reconcile(held, step.to);
+    const { lines, isolated } = linesOfStep(held, live, step);
+    const tables = eachMap((map) => changeTable(shapes[map], live.tables[map], lines[map], this.#allocate));
+    const changes = maps.map((map) => writesBetween(shapes[map], live.tables[map], tables[map]));
     const settle = () => {
       live.membership.take(step);
       return { at: step.to, tables, membership: live.membership, isolated };
     };
-    return this.#planned(writes, isolated, { lines, tables, settle });
+    const rendering = {
+      writes: changes.flatMap(({ writes }) => writes),
+      touches: changes.flatMap(({ touches }) => touches),
+    };
+    return this.#planned(rendering, isolated, { lines, tables, live: live.tables, settle });
   }
 
   async verify(rendering: Rendering, staged: ReadonlyMap<Write, string>): Promise<void> {
     const plan = this.#planOf(rendering);
-    const bytesOf = async (path: string): Promise<Buffer | undefined> => {
-      const meant = rendering.writes.find((write) => write.path === path && write.bytes);
-      const at = meant && staged.get(meant);
-      const bytes = at === undefined ? undefined : (await this.#disk.read(at))?.bytes;
-      if (meant?.bytes && !bytes?.equals(meant.bytes)) throw new Error(`the staged ${path} is not what was rendered`);
-      return bytes;
-    };
+    for (const write of rendering.writes) {
+      const { path, bytes } = write;
+      if (!bytes || (await this.#disk.holds(staged.get(write) ?? "", bytes))) continue;
+      throw new Error(`the staged ${path} is not what was rendered`);
+    }
     for (const map of maps) {
       const shape = shapes[map];
-      // An index that is repaired alone is read against the live data, which the plan holds.
-      const data = (await bytesOf(pathOf(shape))) ?? plan.tables[map].slots.bytes;
-      const indexes = [];
-      for (const indexed of shape.indexes) {
-        const index = (await bytesOf(pathOf(shape, indexed.name))) ?? indexOf(plan.tables[map], indexed.name);
-        indexes.push({ ...indexed, index });
-      }
       if (!rendering.writes.some(({ path }) => path.startsWith(pathOf(shape)))) continue;
-      checkStructure(map, data, indexes);
-      checkLines(shape, plan.lines[map], data, indexes);
+      // An index that is repaired alone is read against the live data, which the plan holds.
+      const version = versionOf(shape, plan.tables[map]);
+      if (plan.live) checkChange(map, versionOf(shape, plan.live[map]), version);
+      else checkStructure(map, version);
+      checkLines(shape, plan.lines[map], version);
     }
   }
 
   settled(rendering: Rendering): void {
     this.#live = this.#planOf(rendering).settle();
+    for (const { path, bytes } of rendering.writes) if (bytes) this.#buffers.get(path)?.use(bytes);
   }
 
-  async repair(copy: Copy): Promise<Rendering> {
-    return this.#reconcile(new View(copy, []), copy.at);
+  readonly #allocate = (path: string): Allocate => {
+    const held = this.#buffers.get(path) ?? new Buffers();
+    this.#buffers.set(path, held);
+    return held.allocate;
+  };
+
+  async repair(copy: Shown): Promise<Rendering> {
+    return this.#reconcile(copy.resources, copy.at);
   }
 
-  /** Renders what makes the live files, whatever they are, serve a view of the copy. */
-  async #reconcile(view: View, at: Position): Promise<Rendering> {
-    const membership = new Membership(view.resources());
-    const { lines, isolated } = linesOfAll(view, membership);
+  /** Renders what makes the live files, whatever they are, serve what is held. */
+  async #reconcile(held: Held, at: Position): Promise<Rendering> {
+    const membership = new Membership(held.values());
+    const { lines, isolated } = linesOfAll(held, membership);
     const writes: Write[] = [];
     const tables: Partial<Record<MapName, Table>> = {};
     for (const map of maps) {
@@ -125,19 +142,25 @@ class NssSink implements Sink {
     }
     const done = eachMap((map) => tables[map] ?? layTable(shapes[map], lines[map], 0));
     const settle = () => ({ at, tables: done, membership, isolated });
-    return this.#planned(writes, isolated, { lines, tables: done, settle });
+    return this.#planned({ writes }, isolated, { lines, tables: done, live: undefined, settle });
   }
 
   async #mend(shape: Shape, wanted: Lines): Promise<{ table: Table; writes: Write[] }> {
     const live = await this.#disk.read(join(this.#served, pathOf(shape)));
-    const read = live && readTable(shape, live.bytes);
+    const indexes = new Map<string, Found | undefined>();
+    for (const { name } of shape.indexes) {
+      const path = pathOf(shape, name);
+      indexes.set(path, await this.#disk.read(join(this.#served, path)));
+    }
+    const widthHere = (name: IndexName) => widthOf(indexes.get(pathOf(shape, name))?.bytes ?? Buffer.alloc(0));
+    const read = live && readTable(shape, live.bytes, (name) => Math.min(widthHere(name), widest));
     if (!read) {
       // Not ours, so no mix with it is safe: without an index every reader scans, and any order is right. The old length is
       // kept (within reason) for readers that hold an old index now.
       const needed = layTable(shape, wanted, 0).slots.bytes.length;
       const table = layTable(shape, wanted, Math.min(live?.bytes.length ?? 0, 4 * needed + 1_048_576));
       const writes = writesOf(shape, table);
-      const removals = writes.slice(1).map((write) => ({ ...write, bytes: undefined }));
+      const removals = writes.slice(1).map((write) => ({ ...write, phase: shape.phase, bytes: undefined }));
       return { table, writes: live && live.bytes.length > 0 ? [...removals, ...writes] : writes };
     }
     const changes = new Map<string, string | undefined>(wanted);
@@ -150,7 +173,7 @@ class NssSink implements Sink {
     if (table !== read.table || live.mode !== shape.mode) return { table, writes };
     const stale: Write[] = [];
     for (const write of writes.slice(1)) {
-      const found = await this.#disk.read(join(this.#served, write.path));
+      const found = indexes.get(write.path);
       const good =
         found?.mode === write.mode && found.mtime >= live.mtime && write.bytes && found.bytes.equals(write.bytes);
       if (!good) stale.push(write);
@@ -158,8 +181,8 @@ class NssSink implements Sink {
     return { table, writes: stale };
   }
 
-  #planned(writes: readonly Write[], isolated: State["isolated"], plan: Plan): Rendering {
-    const rendering = { writes, isolated: [...isolated.values()].flat() };
+  #planned(files: Omit<Rendering, "isolated">, isolated: State["isolated"], plan: Plan): Rendering {
+    const rendering = { ...files, isolated: [...isolated.values()].flat() };
     this.#plans.set(rendering, plan);
     return rendering;
   }
@@ -171,35 +194,17 @@ class NssSink implements Sink {
   }
 }
 
-/** What a copy holds after some edits that it has not taken. */
-class View {
-  readonly #copy: Copy;
-  readonly #edited: ReadonlyMap<ResourceKey, Resource | undefined>;
+/** What the node is to serve. */
+type Held = ReadonlyMap<ResourceKey, Resource>;
 
-  constructor(copy: Copy, edits: Step["edits"]) {
-    this.#copy = copy;
-    this.#edited = new Map(edits.map(({ key, after }) => [key, after]));
-  }
+function userIn(held: Held, uid: number): User | undefined {
+  const found = held.get(`user/${uid}` as ResourceKey);
+  return found?.kind === "user" ? found : undefined;
+}
 
-  get(key: string): Resource | undefined {
-    const known = key as ResourceKey;
-    return this.#edited.has(known) ? this.#edited.get(known) : this.#copy.resources.get(known);
-  }
-
-  user(uid: number) {
-    const found = this.get(`user/${uid}`);
-    return found?.kind === "user" ? found : undefined;
-  }
-
-  group(gid: number) {
-    const found = this.get(`group/${gid}`);
-    return found?.kind === "group" ? found : undefined;
-  }
-
-  *resources(): Generator<Resource> {
-    for (const [key, resource] of this.#copy.resources) if (!this.#edited.has(key)) yield resource;
-    for (const resource of this.#edited.values()) if (resource) yield resource;
-  }
+function groupIn(held: Held, gid: number): Group | undefined {
+  const found = held.get(`group/${gid}` as ResourceKey);
+  return found?.kind === "group" ? found : undefined;
 }
 
 interface Served {
@@ -208,7 +213,7 @@ interface Served {
 }
 
 /** The records that a step can change, as they will be. */
-function linesOfStep(view: View, { membership, isolated }: State, step: Step): Served {
+function linesOfStep(held: Held, { membership, isolated }: State, step: Step): Served {
   const passwd = new Map<string, string | undefined>();
   const shadow = new Map<string, string | undefined>();
   const gids = new Set<Gid>();
@@ -231,8 +236,9 @@ function linesOfStep(view: View, { membership, isolated }: State, step: Step): S
   }
   const group = new Map<string, string | undefined>();
   const apart = new Map(isolated);
+  const membersOf = membership.after(step);
   for (const gid of gids) {
-    const served = serveGroup(view, gid, membership.membersAfter(gid, step));
+    const served = serveGroup(held, gid, membersOf(gid));
     group.set(String(gid), served.line);
     apart.delete(gid);
     if (served.isolated.length > 0) apart.set(gid, served.isolated);
@@ -247,13 +253,13 @@ function renamed(before: Resource | undefined, after: Resource | undefined): Uid
 }
 
 /** Every record. */
-function linesOfAll(view: View, membership: Membership): Served {
+function linesOfAll(held: Held, membership: Membership): Served {
   const passwd = new Map<string, string>();
   const shadow = new Map<string, string>();
   const group = new Map<string, string>();
   const isolated = new Map<Gid, readonly Isolated[]>();
   const gids = new Set<Gid>();
-  for (const resource of view.resources()) {
+  for (const resource of held.values()) {
     if (resource.kind === "user") {
       passwd.set(String(resource.uid), passwdLine(resource));
       shadow.set(resource.name, shadowLine(resource));
@@ -261,8 +267,9 @@ function linesOfAll(view: View, membership: Membership): Served {
     }
     if (resource.kind === "group" || resource.kind === "member") gids.add(resource.gid);
   }
+  const membersOf = membership.after({ edits: [] });
   for (const gid of [...gids].sort((a, b) => a - b)) {
-    const served = serveGroup(view, gid, membership.membersAfter(gid, { edits: [] }));
+    const served = serveGroup(held, gid, membersOf(gid));
     if (served.line !== undefined) group.set(String(gid), served.line);
     if (served.isolated.length > 0) isolated.set(gid, served.isolated);
   }
@@ -271,14 +278,14 @@ function linesOfAll(view: View, membership: Membership): Served {
 
 /** The record of a gid, if there is one, and what of it cannot be served. */
 function serveGroup(
-  view: View,
+  held: Held,
   gid: Gid,
   members: ReadonlySet<Uid>,
 ): { readonly line: string | undefined; readonly isolated: readonly Isolated[] } {
   const isolated: Isolated[] = [];
   const member = (uid: Uid) => keyOf({ kind: "member", gid, uid });
-  const person = view.user(gid);
-  const group = view.group(gid);
+  const person = userIn(held, gid);
+  const group = groupIn(held, gid);
   if (person && (person.gid as number) === gid) {
     // A private group has no members, and nobody may get into it by a group of the same number.
     const reason = `gid ${gid} is the private group of ${person.name}`;
@@ -292,7 +299,7 @@ function serveGroup(
   }
   const names: Name[] = [];
   for (const uid of members) {
-    const found = view.user(uid);
+    const found = userIn(held, uid);
     if (found) names.push(found.name);
     else isolated.push({ key: member(uid), reason: `user ${uid} is not known here` });
   }
@@ -303,12 +310,8 @@ function serveGroup(
 }
 
 /** Looks every changed record up by each of its keys, and every one that goes. @throws Error naming the first that is wrong. */
-function checkLines(
-  shape: Shape,
-  lines: Lines,
-  data: Buffer,
-  indexes: readonly (Shape["indexes"][number] & { readonly index: Buffer })[],
-): void {
+function checkLines(shape: Shape, lines: Lines, { data, indexes: buffers }: Version): void {
+  const indexes = shape.indexes.map((indexed, n) => ({ ...indexed, index: buffers[n]?.index ?? Buffer.alloc(0) }));
   for (const [primary, line] of lines) {
     for (const { name, index, field, keyOf: keyIn } of line === undefined ? indexes.slice(0, 1) : indexes) {
       const key = line === undefined ? primary : keyIn(line);
@@ -319,6 +322,13 @@ function checkLines(
       if (!right) throw new Error(`${shape.map}: looking up ${key} in ${name} gives ${JSON.stringify(answer)}`);
     }
   }
+}
+
+function versionOf({ indexes }: Shape, table: Table): Version {
+  return {
+    data: table.slots.bytes,
+    indexes: indexes.map(({ name, field }) => ({ index: indexOf(table, name), field })),
+  };
 }
 
 function eachMap<T>(make: (map: MapName) => T): Record<MapName, T> {

@@ -16,6 +16,8 @@
  * A reader thus finds its record (old or new), or another one, which makes libnss-cache scan the new file.
  */
 
+import { type Allocate, allocateNew } from "./buffers.ts";
+
 const unit = 64;
 // A comment line must fit the smallest buffer that readers start with (1 kB), or they fail with ERANGE and try again.
 const longestComment = 512;
@@ -109,6 +111,7 @@ export function changeSlots(
   changes: readonly Change[],
   room: Room,
   sentinel: string,
+  allocate: Allocate = allocateNew,
 ): { readonly slots: Slots; readonly placed: readonly (number | undefined)[] } {
   const stays = ({ at, line }: Change): Slot | undefined => {
     const size = at === undefined ? 0 : slotSize(slots.bytes, at);
@@ -122,7 +125,7 @@ export function changeSlots(
   const takes = changes.map(({ line }, i) =>
     line === undefined ? undefined : (homes[i] ?? market.take(room(Buffer.byteLength(line) + 1))),
   );
-  const bytes = stretched(slots, market.tail, sentinel);
+  const bytes = stretched(slots, market.tail, sentinel, allocate);
   const places = [...market.left()];
   for (const place of left) release(bytes, place);
   changes.forEach(({ line }, i) => {
@@ -168,12 +171,12 @@ class Market {
 }
 
 /** A copy of the file whose free tail starts at `tail`, longer if little of it is left. */
-function stretched({ bytes, tail: before }: Slots, tail: number, sentinel: string): Buffer {
+function stretched({ bytes, tail: before }: Slots, tail: number, sentinel: string, allocate: Allocate): Buffer {
   const size = tight(Buffer.byteLength(sentinel) + 1);
   const end = bytes.length - size;
   const reserve = roundUp(Math.max(leastReserve, tail >> 3));
   const grown = tail + reserve / 4 > end ? tail + reserve : end;
-  const next = Buffer.allocUnsafe(grown + size);
+  const next = allocate(grown + size);
   bytes.copy(next);
   if (grown === end && tail === before) return next;
   release(next, { at: tail, size: grown - tail });

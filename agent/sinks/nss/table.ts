@@ -4,6 +4,7 @@
  */
 
 import type { Phase, Write } from "../../sink.ts";
+import { type Allocate, allocateNew } from "./buffers.ts";
 import { buildIndex, findInIndex, type IndexName, reviseIndex } from "./lookup-index.ts";
 import type { MapName } from "./reader.ts";
 import { idIn, isRecordOf, nameIn, sentinels } from "./record.ts";
@@ -69,26 +70,47 @@ export function layTable(shape: Shape, lines: Lines, least: number): Table {
   return changeTable(shape, { slots: emptySlots(sentinels[shape.map], least), indexes }, lines);
 }
 
-/** The table with some records changed; the same table if none of them does change. */
-export function changeTable(shape: Shape, table: Table, lines: Lines): Table {
+/**
+ * The table with some records changed; the same table if none of them does change.
+ * @param allocate where the bytes of a new file go, by its path; they may be anywhere but in this table's.
+ */
+export function changeTable(
+  shape: Shape,
+  table: Table,
+  lines: Lines,
+  allocate: (path: string) => Allocate = () => allocateNew,
+): Table {
   const changes = changesOf(shape, table, lines);
   if (changes.length === 0) return table;
-  const { slots, placed } = changeSlots(table.slots, changes, shape.room, sentinels[shape.map]);
+  const { slots, placed } = changeSlots(
+    table.slots,
+    changes,
+    shape.room,
+    sentinels[shape.map],
+    allocate(pathOf(shape)),
+  );
   const indexes = shape.indexes.map(({ name, keyOf }) => {
     const moves = new Map<string, number | undefined>();
     for (const { at } of changes) if (at !== undefined) moves.set(keyOf(lineAt(table.slots.bytes, at)), undefined);
     changes.forEach(({ line }, i) => {
       if (line !== undefined) moves.set(keyOf(line), placed[i]);
     });
-    return [name, reviseIndex(name, indexOf(table, name), moves)];
+    const index = indexOf(table, name);
+    // A record that only changes inside its slot leaves the index as it is.
+    for (const [key, at] of moves) if (findInIndex(index, key) === at) moves.delete(key);
+    return [name, moves.size === 0 ? index : reviseIndex(index, moves, allocate(pathOf(shape, name)))];
   });
   return { slots, indexes: Object.fromEntries(indexes) };
 }
 
-/** Reads a data file back; its indexes are made from it, not read. Undefined if it is not one that we wrote. */
+/**
+ * Reads a data file back; its indexes are made from it, not read. Undefined if it is not one that we wrote.
+ * @param widths the least that entries of an index have: those of the one that is live, which may have held longer ones.
+ */
 export function readTable(
   shape: Shape,
   bytes: Buffer,
+  widths: (name: IndexName) => number = () => 0,
 ): { readonly table: Table; readonly records: readonly Placed[] } | undefined {
   const isRecord = (line: string) => isRecordOf(shape.map, line);
   const read = readSlots(bytes, sentinels[shape.map], isRecord);
@@ -96,18 +118,32 @@ export function readTable(
   const offsets = shape.indexes.map(({ keyOf }) => new Map(read.records.map(({ line, at }) => [keyOf(line), at])));
   // Two records of one name or id: we never write that.
   if (offsets.some(({ size }) => size !== read.records.length)) return undefined;
-  const indexes = shape.indexes.map(({ name }, i) => [name, buildIndex(name, offsets[i] ?? new Map())]);
+  const indexes = shape.indexes.map(({ name }, i) => [name, buildIndex(offsets[i] ?? new Map(), widths(name))]);
   return { table: { slots: read.slots, indexes: Object.fromEntries(indexes) }, records: read.records };
 }
 
-/** A table's file, then its indexes: never the other way, and an index whenever its data is (it must not be older). */
+/** A table's file, then its indexes: never the other way. */
 export function writesOf(shape: Shape, table: Table): Write[] {
   const { phase, mode, group } = shape;
-  const held = { phase, mode, ...(group === undefined ? {} : { group }) };
+  const held = { mode, ...(group === undefined ? {} : { group }) };
   return [
-    { ...held, path: pathOf(shape), bytes: table.slots.bytes },
-    ...shape.indexes.map(({ name }) => ({ ...held, path: pathOf(shape, name), bytes: indexOf(table, name) })),
+    { ...held, phase, path: pathOf(shape), bytes: table.slots.bytes },
+    ...shape.indexes.map(
+      ({ name }): Write => ({ ...held, phase: "index", path: pathOf(shape, name), bytes: indexOf(table, name) }),
+    ),
   ];
+}
+
+/** What makes one live table another: the files that differ, and the indexes that must not be older than their data. */
+export function writesBetween(
+  shape: Shape,
+  live: Table,
+  table: Table,
+): { readonly writes: readonly Write[]; readonly touches: readonly string[] } {
+  if (table === live) return { writes: [], touches: [] };
+  const isKept = ({ name }: Indexed) => table.indexes[name] === live.indexes[name];
+  const kept = new Set(shape.indexes.filter(isKept).map(({ name }) => pathOf(shape, name)));
+  return { writes: writesOf(shape, table).filter(({ path }) => !kept.has(path)), touches: [...kept] };
 }
 
 /** Relative to the served folder: `nss/passwd.cache`, `nss/passwd.cache.ixuid`. */
@@ -124,7 +160,7 @@ function changesOf(shape: Shape, table: Table, lines: Lines): Change[] {
   const index = indexOf(table, name);
   const changes: Change[] = [];
   for (const [key, line] of lines) {
-    const at = findInIndex(name, index, key);
+    const at = findInIndex(index, key);
     const before = at === undefined ? undefined : lineAt(table.slots.bytes, at);
     if (before !== line) changes.push({ at, line });
   }
