@@ -54,6 +54,11 @@ export class SimulatedDisk implements Disk {
     );
   }
 
+  /** A file's bytes, not to be changed. */
+  bytes(path: string): Buffer | undefined {
+    return this.#names.get(path)?.bytes;
+  }
+
   /** Writes a file as a stranger would: at once, durably, unasked. */
   plant(path: string, bytes: Uint8Array | undefined, holding: Holding = { mode: 0o644 }): void {
     this.#names.delete(path);

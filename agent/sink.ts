@@ -62,7 +62,7 @@ export interface Isolated {
 /** What a sink wants written for one step. Within a phase, writes keep their order. */
 export interface Rendering {
   readonly writes: readonly Write[];
-  /** Files that stay as they are, but must not be older than what is written: they are given the time of now before that. */
+  /** Live files that must not be older than what is written: they are given the time of now before that. */
   readonly touches?: readonly string[];
   readonly isolated: readonly Isolated[];
 }

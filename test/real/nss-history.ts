@@ -70,5 +70,7 @@ export function history(): Resource[][] {
   const distinct = random.map((content) => [
     ...new Map(content.map((resource) => [keyOf(resource), resource])).values(),
   ]);
-  return [...told, ...distinct.map((content) => content.filter(({ kind }) => kind !== "key"))];
+  // Somebody stays: a node's policy refuses to lose everybody.
+  const stays = (content: readonly Resource[]) => [alice, ...content.filter(({ kind }) => kind !== "key")];
+  return [...told, ...distinct.map(stays)];
 }

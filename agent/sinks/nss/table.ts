@@ -134,7 +134,10 @@ export function writesOf(shape: Shape, table: Table): Write[] {
   ];
 }
 
-/** What makes one live table another: the files that differ, and the indexes that must not be older than their data. */
+/**
+ * What makes one live table another: the files that differ; and the live indexes, which must not be older than the data that comes
+ * before their successors: readers would pass over them, and scan.
+ */
 export function writesBetween(
   shape: Shape,
   live: Table,
@@ -143,7 +146,8 @@ export function writesBetween(
   if (table === live) return { writes: [], touches: [] };
   const isKept = ({ name }: Indexed) => table.indexes[name] === live.indexes[name];
   const kept = new Set(shape.indexes.filter(isKept).map(({ name }) => pathOf(shape, name)));
-  return { writes: writesOf(shape, table).filter(({ path }) => !kept.has(path)), touches: [...kept] };
+  const touches = shape.indexes.map(({ name }) => pathOf(shape, name));
+  return { writes: writesOf(shape, table).filter(({ path }) => !kept.has(path)), touches };
 }
 
 /** Relative to the served folder: `nss/passwd.cache`, `nss/passwd.cache.ixuid`. */
