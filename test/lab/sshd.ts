@@ -11,9 +11,16 @@ export interface Sshd extends AsyncDisposable {
   log(): readonly string[];
 }
 
+/** The two ways in which sshd may be led to the keys, as docs/operations.md words them. */
+const keysFrom = {
+  file: "AuthorizedKeysFile /etc/ssh/authorized_keys.d/%u",
+  command: `AuthorizedKeysFile none
+AuthorizedKeysCommand /usr/bin/cat /etc/ssh/authorized_keys.d/%u
+AuthorizedKeysCommandUser nobody`,
+} as const;
+
 const config = `Port 22
 HostKey /etc/ssh/ssh_host_ed25519_key
-AuthorizedKeysFile /etc/ssh/authorized_keys.d/%u
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 UsePAM yes
@@ -30,8 +37,8 @@ grep -q pam_mkhomedir /etc/pam.d/sshd ||
   echo "session required pam_mkhomedir.so skel=/etc/skel umask=0077" >>/etc/pam.d/sshd`;
 
 /** Starts sshd, and waits until it listens on port 22. */
-export async function startSshd(host: Host): Promise<Sshd> {
-  await host.write("/etc/ssh/sshd_config", config);
+export async function startSshd(host: Host, keys: keyof typeof keysFrom = "file"): Promise<Sshd> {
+  await host.write("/etc/ssh/sshd_config", `${config}${keysFrom[keys]}\n`);
   const { code, stderr } = await host.run("sh", ["-euc", preparation]);
   if (code !== 0) throw new Error(`${host.name}: prepare sshd: ${stderr.trim()}`);
   const sshd = host.spawn("/usr/sbin/sshd", ["-D", "-e"]);
