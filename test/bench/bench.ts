@@ -5,6 +5,7 @@
 
 import { type ApplyFigures, applyOne } from "./apply-one.ts";
 import { type ChangeFigures, changeBench } from "./change.ts";
+import { type Idle, type IdleFigures, idleBench } from "./idle.ts";
 import { type LatencyFigures, rolloutLatency } from "./rollout-latency.ts";
 import { type Compared, type ScimFigures, scimBench } from "./scim.ts";
 import { type SlurmFigures, slurmBench } from "./slurm.ts";
@@ -17,17 +18,21 @@ const say = (text: string): void => {
 
 const args = process.argv.slice(2);
 const json = args.join(" ").includes("-o json") || args.includes("--json");
-const chosen = args.filter((arg) => ["apply", "rollout", "scim", "change", "slurm"].includes(arg));
-// Slurm needs root and test hosts: only if asked for.
-const wants = (part: string): boolean => (chosen.length === 0 && part !== "slurm") || chosen.includes(part);
+const chosen = args.filter((arg) => ["apply", "rollout", "scim", "change", "slurm", "idle"].includes(arg));
+// What needs root and test hosts: only if asked for.
+const wants = (part: string): boolean =>
+  (chosen.length === 0 && part !== "slurm" && part !== "idle") || chosen.includes(part);
 
-const apply = wants("apply") ? await applyOne(10_000, say) : undefined;
+const apply = wants("apply") ? await applyOne(100_000, say) : undefined;
 const rollout = wants("rollout") ? await rolloutLatency([1, 10, 100], say) : undefined;
 const scim = wants("scim") ? await scimBench(100_000, say) : undefined;
 const change = wants("change") ? await changeBench(1_000, 100_000, say) : undefined;
 const slurm = wants("slurm") ? await slurmBench(1_000, 3, say) : undefined;
+const idle = wants("idle") ? await idleBench(100_000, 60, say) : undefined;
 
-if (json) process.stdout.write(`${JSON.stringify({ apply, rollout, scim, change, slurm })}\n`);
+if (json)
+  process.stdout.write(`${JSON.stringify({ apply, rollout, scim, change, slurm, idle })}
+`);
 else {
   const rows = [
     ...(apply ? applyRows(apply) : []),
@@ -35,14 +40,20 @@ else {
     ...(scim ? scimRows(scim) : []),
     ...(change ? changeRows(change) : []),
     ...(slurm ? slurmRows(slurm) : []),
+    ...(idle ? idleRows(idle) : []),
   ];
   for (const [what, figure] of rows) process.stdout.write(`${what.padEnd(50)}${figure}\n`.replace(/ +\n$/, "\n"));
 }
 
-function applyRows({ changes, anewMs }: ApplyFigures): Row[] {
+function applyRows({ users, changes, anewMs }: ApplyFigures): Row[] {
   return [
-    ["one change on a node that holds 10,000 users, against rendering everything anew", ""],
-    ...changes.map(({ what, ms, ratio }): Row => [`  ${what}`, `${ms.toFixed(1)} ms, ${ratio.toFixed(0)} times less`]),
+    [`one change on a node that holds ${users} users, against rendering everything anew`, ""],
+    ...changes.map(
+      ({ what, ms, cpu, ratio }): Row => [
+        `  ${what}`,
+        `${ms.toFixed(1)} ms, ${cpu.toFixed(1)} of processor, ${ratio.toFixed(0)} times less`,
+      ],
+    ),
     ["  everything anew (the basis)", `${anewMs.toFixed(0)} ms`],
   ];
 }
@@ -68,6 +79,20 @@ function changeRows({ people: [small, large], changes }: ChangeFigures): Row[] {
         `${ms[1].toFixed(1)} ms, ${ms[0].toFixed(1)} ms: ${ratio.toFixed(2)} times; ${kib[1].toFixed(0)} KiB, ${kib[0].toFixed(0)} KiB written`,
       ],
     ),
+  ];
+}
+
+function idleRows({ seconds, agent, people, full, sssd, firstLookUp }: IdleFigures): Row[] {
+  const row = (what: string, { processes, rss, pss, cpu }: Idle): Row => [
+    `  ${what}`,
+    `${rss.toFixed(0)} MB resident, ${pss.toFixed(0)} less what is shared, ${cpu.toFixed(0)} ms of processor (${processes} processes)`,
+  ];
+  return [
+    [`a node of which nothing is asked for ${seconds} s`, ""],
+    row("the agent, with one person", agent),
+    row(`the agent, with ${people} people`, full),
+    row("sssd, with the node's own", sssd),
+    ["  a new node: from the agent's start to a look-up", `${firstLookUp.toFixed(0)} ms`],
   ];
 }
 
