@@ -45,6 +45,9 @@ export interface NodePort {
 /** Streams ticked in one go before other work gets a turn. */
 const slice = 500;
 
+/** How long a connection may be open without a call, in milliseconds. */
+const longestIdle = 30_000;
+
 /** The largest message that an agent may send: an ack with its lists of isolated resources is the largest there is. */
 const largestMessage = 256 * 1024;
 
@@ -67,8 +70,8 @@ export async function listen(sync: SyncContext, start: StreamsStart): Promise<No
   const streams = new Map<StreamId, OpenStream>();
   let lastId = 0;
   const server = new grpc.Server({
-    "grpc.keepalive_time_ms": 5_000,
-    "grpc.keepalive_timeout_ms": 3_000,
+    // Nobody is pinged: who has a stream says every few seconds that it is alive, and who has none may not stay for long.
+    "grpc.max_connection_idle_ms": longestIdle,
     "grpc.max_receive_message_length": largestMessage,
     "grpc.max_concurrent_streams": 4,
     "grpc.enable_channelz": 0,
