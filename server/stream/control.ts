@@ -80,8 +80,8 @@ export type Said = Omit<SinkHealth, "since">;
 export type FromStreams =
   | { readonly kind: "listening"; readonly port: number; readonly fd: number }
   | { readonly kind: "ask"; readonly id: number; readonly question: Question; readonly ask: unknown }
-  /** In the order in which they were noted. */
-  | { readonly kind: "notes"; readonly notes: readonly (readonly [StreamId, Note])[] }
+  /** In the order in which they were noted; what several streams in a row say goes once, with all of them. */
+  | { readonly kind: "notes"; readonly notes: readonly (readonly [readonly StreamId[], Note])[] }
   /** Who said anything lately. */
   | { readonly kind: "heard"; readonly streams: readonly StreamId[] };
 

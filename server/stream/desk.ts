@@ -20,7 +20,7 @@ export class Desk implements Disposable {
   readonly #asked = new Map<number, Asked>();
   readonly #heard = new Set<StreamId>();
   readonly #telling: NodeJS.Timeout;
-  #notes: (readonly [StreamId, Note])[] = [];
+  #notes: (readonly [StreamId[], Note])[] = [];
   #lastId = 0;
 
   constructor(port: MessagePort) {
@@ -43,8 +43,10 @@ export class Desk implements Disposable {
 
   /** Notes something of a stream. Notes go together: a fleet's acks are many, and alike. */
   note(stream: StreamId, note: Note): void {
-    if (this.#notes.length === 0) setTimeout(() => this.#tellNotes(), noteEvery);
-    this.#notes.push([stream, note]);
+    const [streams, last] = this.#notes.at(-1) ?? [];
+    if (!streams || !last) setTimeout(() => this.#tellNotes(), noteEvery);
+    if (streams && last && isSameAck(last, note)) streams.push(stream);
+    else this.#notes.push([[stream], note]);
   }
 
   heard(stream: StreamId): void {
@@ -75,4 +77,9 @@ export class Desk implements Disposable {
     this.say({ kind: "heard", streams: [...this.#heard] });
     this.#heard.clear();
   }
+}
+
+/** Of a fleet's acks nearly all are of one position, which is one object here. */
+function isSameAck(a: Note, b: Note): boolean {
+  return a.kind === "acked" && b.kind === "acked" && a.position === b.position && a.by === b.by;
 }

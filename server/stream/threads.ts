@@ -152,7 +152,7 @@ class Thread {
         this.#answer(message.id, message.question, message.ask);
         return;
       case "notes":
-        for (const [stream, note] of message.notes) this.#note(stream, note);
+        for (const [streams, note] of message.notes) for (const stream of streams) this.#note(stream, note);
         return;
       case "heard":
         for (const stream of message.streams) {
