@@ -48,6 +48,33 @@ test("the first change is told at once; those after it while a fleet is told go 
   expect(told).toEqual([2n, 5n]);
 });
 
+test("the longer changes go on without a break, the longer are the rests, up to a limit; a break begins anew", async () => {
+  const { clock, rests } = slowClock(80);
+  const heads = new Heads(clock);
+  const told = follow(heads);
+  const rest = async (revision: bigint): Promise<number | undefined> => {
+    const before = rests.at(-1);
+    void heads.move("c", "login", at(revision), false);
+    before?.end();
+    await settled();
+    return rests.at(-1)?.ms;
+  };
+  const rested: (number | undefined)[] = [];
+  for (let revision = 2n; revision < 8n; revision++) rested.push(await rest(revision));
+  expect(rested).toEqual([40, 80, 120, 160, 160, 160]);
+  rests.at(-1)?.end();
+  await settled();
+  expect(await rest(8n)).toBe(40);
+  expect(told).toEqual([2n, 3n, 4n, 5n, 6n, 7n, 8n]);
+});
+
+test("no rest is longer than a second and a half", async () => {
+  const { clock, rests } = slowClock(8_000);
+  void new Heads(clock).move("c", "login", at(2n), false);
+  await settled();
+  expect(rests.map(({ ms }) => ms)).toEqual([1_500]);
+});
+
 test("a revocation waits for no rest", async () => {
   const { clock } = slowClock(80);
   const heads = new Heads(clock);

@@ -1,9 +1,9 @@
 /**
  * The heads of the logs, as a thread with streams was told them, and the streams that want to know when one moves.
  *
- * A change is told at once. What follows while a fleet is still being told waits as long as that took, and goes as one: a
- * burst of writes would else have every node told of every one of them, and leave no processor to who writes. Where access
- * is taken away, nothing waits.
+ * A change is told at once. What follows while a fleet is still being told waits as long as that took, and goes as one; the
+ * longer it goes on like this, the longer is the rest between two rounds: a burst of writes would else have every node told
+ * of every one of them, and leave no processor to who writes. Where access is taken away, nothing waits.
  */
 
 import { setImmediate as nextTurn } from "node:timers/promises";
@@ -33,7 +33,10 @@ interface Scope {
 const slice = 100;
 
 /** The longest that a change waits for the next round, in milliseconds. */
-const longestRest = 500;
+const longestRest = 1_500;
+
+/** Of rounds without a break, this one and all after it rest as many times as long as they took. */
+const mostRests = 4;
 
 export class Heads {
   readonly #clock: Clock;
@@ -64,7 +67,8 @@ export class Heads {
   }
 
   async #tell(scope: Scope): Promise<void> {
-    for (let told: Position | undefined; told !== scope.head; ) {
+    let told: Position | undefined;
+    for (let rounds = 1; told !== scope.head; rounds++) {
       const rest = new AbortController();
       scope.telling = rest;
       told = scope.head;
@@ -75,7 +79,7 @@ export class Heads {
         if (++count % slice === 0) await nextTurn();
       }
       const took = this.#clock.now() - began;
-      if (took > 0) await this.#clock.sleep(Math.min(took, longestRest), rest.signal);
+      if (took > 0) await this.#clock.sleep(Math.min(took * Math.min(rounds, mostRests), longestRest), rest.signal);
     }
     scope.telling = undefined;
   }
