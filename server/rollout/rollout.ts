@@ -30,10 +30,10 @@ export interface Rollout {
 export function rollout(epoch: Epoch, revision: Revision, fleet: readonly NodeStatus[]): Rollout {
   const nodes = fleet.filter(({ state }) => state !== "banned");
   const acked = nodes.filter((status) => holds(status, epoch, revision)).length;
-  const refusing = nodes.filter((status) => isRefusing(status, epoch, revision));
-  const missing = nodes.filter((status) => !holds(status, epoch, revision) && !refusing.includes(status));
+  const refusing = new Set(nodes.filter((status) => isRefusing(status, epoch, revision)));
+  const missing = nodes.filter((status) => !holds(status, epoch, revision) && !refusing.has(status));
   const behind = nodes.flatMap((status) => sinksBehind(status, epoch, revision));
-  const state = refusing.length > 0 ? "degraded" : acked === nodes.length ? "complete" : "progressing";
+  const state = refusing.size > 0 ? "degraded" : acked === nodes.length ? "complete" : "progressing";
   return {
     state,
     acked,
