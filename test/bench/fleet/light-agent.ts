@@ -112,6 +112,26 @@ function data(message: Buffer): Buffer {
   return frame(frameKind.data, 0, 1, Buffer.concat([Buffer.from([0]), uint32(message.length), message]));
 }
 
+/** What a whole scope is told at once is read once: the bytes of a message, and what follows from them. */
+interface Read {
+  readonly message: Buffer;
+  readonly position: Buffer;
+  readonly revision: number;
+  /** The frame that acknowledges it. */
+  readonly ack: Buffer;
+}
+let last: Read | undefined;
+
+function read(message: Buffer, kind: number, positionField: number): Read | undefined {
+  if (last?.message.equals(message)) return last;
+  const found = within(within(message, kind) ?? Buffer.alloc(0), positionField);
+  if (!found) return undefined;
+  const position = Buffer.from(found);
+  const ack = data(field(say.ack, field(1, position)));
+  last = { message: Buffer.from(message), position, revision: revisionOf(position), ack };
+  return last;
+}
+
 const say = { ack: 2, heartbeat: 4 } as const;
 const told = { welcome: 1, delta: 2, snapshotBegin: 3, snapshotEnd: 5 } as const;
 
@@ -211,16 +231,16 @@ export class LightAgent {
       case told.snapshotBegin:
         return this.#events.snapshot();
       case told.delta:
-        return this.#hold(within(within(message, told.delta) ?? Buffer.alloc(0), 2));
+        return this.#hold(read(message, told.delta, 2));
       case told.snapshotEnd:
-        return this.#hold(within(within(message, told.snapshotEnd) ?? Buffer.alloc(0), 1));
+        return this.#hold(read(message, told.snapshotEnd, 1));
     }
   }
 
-  #hold(position: Buffer | undefined): void {
-    if (!position) return;
-    this.position = Buffer.from(position);
-    this.#socket?.write(data(field(say.ack, field(1, this.position))));
-    this.#events.acked(revisionOf(position));
+  #hold(told: Read | undefined): void {
+    if (!told) return;
+    this.position = told.position;
+    this.#socket?.write(told.ack);
+    this.#events.acked(told.revision);
   }
 }
