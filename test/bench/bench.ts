@@ -70,15 +70,23 @@ function rolloutRows(figures: readonly LatencyFigures[]): Row[] {
   ];
 }
 
-function changeRows({ people: [small, large], changes }: ChangeFigures): Row[] {
+function changeRows({ people: [small, large], changes, snapshot }: ChangeFigures): Row[] {
   return [
     [`one change of one person among ${large} people, against among ${small}`, ""],
     ...changes.map(
-      ({ what, ms, kib, ratio }): Row => [
+      ({ what, ms, kib, sentBytes, ratio }): Row => [
         `  ${what}`,
-        `${ms[1].toFixed(1)} ms, ${ms[0].toFixed(1)} ms: ${ratio.toFixed(2)} times; ${kib[1].toFixed(0)} KiB, ${kib[0].toFixed(0)} KiB written`,
+        [
+          `${ms[1].toFixed(1)} ms, ${ms[0].toFixed(1)} ms: ${ratio.toFixed(2)} times`,
+          `${kib[1].toFixed(0)} KiB, ${kib[0].toFixed(0)} KiB written`,
+          `${sentBytes[1]}, ${sentBytes[0]} bytes to each node`,
+        ].join("; "),
       ],
     ),
+    [
+      "  everything, for new nodes, made once",
+      `${snapshot.ms.toFixed(0)} ms; ${snapshot.mib.toFixed(1)} MiB in ${snapshot.messages} messages`,
+    ],
   ];
 }
 

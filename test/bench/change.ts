@@ -1,6 +1,7 @@
 /**
  * What changing one person costs the control plane, in a small directory and in a large one: everybody in one cluster, the
- * change committed with its revision. And what it writes: bytes of SQLite's write-ahead log, which are whole pages.
+ * change committed with its revision. And what it writes: bytes of SQLite's write-ahead log, which are whole pages; and
+ * sends: bytes of the delta to each node. A new node is sent everything: how long that takes to read, and what it is.
  */
 
 import { randomBytes, randomUUIDv7 } from "node:crypto";
@@ -8,24 +9,38 @@ import { mkdtempDisposable, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import SqliteDatabase from "better-sqlite3";
+import { origin, type Position } from "../../identity/position.ts";
 import { orgId, seed } from "../../server/directory/clusters.ts";
 import type { Context } from "../../server/directory/context.ts";
 import { createGroup, updateGroup } from "../../server/directory/groups.ts";
 import { createUser, updateUser } from "../../server/directory/users.ts";
 import { openSqlite } from "../../server/store/sqlite.ts";
+import { Frames } from "../../server/stream/frames.ts";
 import { median } from "./apply-one.ts";
 
 export interface ChangeFigures {
   readonly people: readonly [small: number, large: number];
   readonly changes: readonly Change[];
+  /** Of the large directory. */
+  readonly snapshot: Snapshot;
 }
 
 export interface Change {
   readonly what: string;
   readonly ms: readonly [small: number, large: number];
   readonly kib: readonly [small: number, large: number];
+  /** Of the delta that each node is sent. */
+  readonly sentBytes: readonly [small: number, large: number];
   /** Of times: large by small. */
   readonly ratio: number;
+}
+
+/** Everything, as a new node is sent it. */
+export interface Snapshot {
+  /** Until every message is there to be sent; those after the first node are sent the same ones. */
+  readonly ms: number;
+  readonly messages: number;
+  readonly mib: number;
 }
 
 const actor = { kind: "scim", connection: "bench" } as const;
@@ -33,20 +48,22 @@ const rounds = 50;
 
 export async function changeBench(small: number, large: number, say: (text: string) => void): Promise<ChangeFigures> {
   const [few, many] = [await costs(small, say), await costs(large, say)];
-  const changes = few.map(({ what, ms, kib }, at) => {
-    const other = many[at] ?? { ms: Number.NaN, kib: Number.NaN };
-    return { what, ms: [ms, other.ms], kib: [kib, other.kib], ratio: other.ms / ms } as const;
+  const changes = few.costs.map(({ what, ms, kib, sentBytes }, at) => {
+    const other = many.costs[at] ?? { ms: Number.NaN, kib: Number.NaN, sentBytes: Number.NaN };
+    const [written, sent] = [[kib, other.kib] as const, [sentBytes, other.sentBytes] as const];
+    return { what, ms: [ms, other.ms] as const, kib: written, sentBytes: sent, ratio: other.ms / ms };
   });
-  return { people: [small, large], changes };
+  return { people: [small, large], changes, snapshot: many.snapshot };
 }
 
 interface Cost {
   readonly what: string;
   readonly ms: number;
   readonly kib: number;
+  readonly sentBytes: number;
 }
 
-async function costs(people: number, say: (text: string) => void): Promise<Cost[]> {
+async function costs(people: number, say: (text: string) => void): Promise<{ costs: Cost[]; snapshot: Snapshot }> {
   say(`one change among ${people} people: making them`);
   await using folder = await mkdtempDisposable(join(tmpdir(), "rollcall-bench-change-"));
   const path = join(folder.path, "rollcall.db");
@@ -66,18 +83,25 @@ async function costs(people: number, say: (text: string) => void): Promise<Cost[
   using database = opened(path);
   database.pragma("wal_checkpoint(TRUNCATE)");
   say(`one change among ${people} people: changing them`);
+  const frames = new Frames(store);
+  const { id: cluster } = (await store.read((tx) => tx.clusters.byName("default"))) ?? { id: "" };
+  const head = async (): Promise<Position> =>
+    (await store.read((tx) => tx.clusters.get(cluster)))?.head.login ?? origin;
   const cost = async (what: string, act: (n: number) => Promise<unknown>): Promise<Cost> => {
     const taken: number[] = [];
     const written: number[] = [];
+    const sent: number[] = [];
     for (let n = 0; n < rounds; n++) {
-      const [size, from] = [(await stat(`${path}-wal`)).size, performance.now()];
+      const [size, at] = [(await stat(`${path}-wal`)).size, await head()];
+      const from = performance.now();
       await act(n);
       taken.push(performance.now() - from);
       written.push(((await stat(`${path}-wal`)).size - size) / 1024);
+      sent.push((await frames.delta(cluster, "login", at, await head()))?.length ?? Number.NaN);
     }
-    return { what, ms: median(taken), kib: median(written) };
+    return { what, ms: median(taken), kib: median(written), sentBytes: median(sent) };
   };
-  return [
+  const changed = [
     await cost("a person's name", (n) =>
       updateUser(ctx, actor, org, ids[(n * 7919) % people] ?? "", (user) => ({ ...user, fullName: `Name ${n}` })),
     ),
@@ -87,6 +111,11 @@ async function costs(people: number, say: (text: string) => void): Promise<Cost[
       ]),
     ),
   ];
+  const from = performance.now();
+  const { frames: messages } = await frames.snapshot(cluster, "login", await head());
+  const bytes = messages.reduce((sum, { length }) => sum + length, 0);
+  const snapshot = { ms: performance.now() - from, messages: messages.length, mib: bytes / 2 ** 20 };
+  return { costs: changed, snapshot };
 }
 
 function opened(path: string): SqliteDatabase.Database & Disposable {

@@ -173,6 +173,11 @@ export class LightAgent {
     if (this.position) this.#socket?.write(data(field(say.heartbeat, field(1, this.position))));
   }
 
+  /** Reads nothing any more. */
+  deafen(): void {
+    this.#socket?.pause();
+  }
+
   end(): void {
     const socket = this.#socket;
     this.#socket = undefined;
