@@ -11,9 +11,14 @@ import { ssh, startSshd } from "../lab/sshd.ts";
 import { describeHosts } from "../lab/suite.ts";
 import { HostedNode, HostedPlane } from "./system.ts";
 
-/** A program that is another process all the time, in a session of its own, and leaves a mark while it lives. */
-const hopper =
-  'use POSIX; while (1) { POSIX::setsid(); POSIX::_exit(0) if fork; open(my $f, ">", "/tmp/hop") and close $f }';
+/** A program that is another process all the time, in a session of its own, and leaves a mark now and then while it lives. */
+const hopper = `use POSIX;
+  for (my $n = 0; ; $n++) {
+    POSIX::setsid();
+    POSIX::_exit(0) if fork;
+    next if $n % 64;
+    open(my $mark, ">", "/tmp/hop") and close $mark;
+  }`;
 
 describeHosts("a leaver at a login host", () => {
   test("has no session left and gets none when the node acknowledges; nobody else is touched", async () => {
@@ -66,6 +71,7 @@ describeHosts("a leaver at a login host", () => {
     const trying = new AbortController();
     const attempts = Promise.all([1, 2].map(() => attempt(() => enter("ada", "date +%s%N"), trying.signal)));
     await sleep(1_500);
+    const leaving = Date.now();
     await leave("ada");
     const acked = lastApplied(node);
     expect(await processesOf(login, ada), "right after the ack").toEqual([]);
@@ -79,6 +85,7 @@ describeHosts("a leaver at a login host", () => {
     expect(seen.filter(({ from, code }) => from > acked && code === 255).length, "refused after").toBeGreaterThan(3);
     expect(seen.filter(({ from, code }) => from > acked && code !== 255)).toEqual([]);
     const { stdout: hopped } = await login.run("stat", ["-c", "%.Y", "/tmp/hop"]);
+    expect(Number(hopped) * 1_000, "the last hop").toBeGreaterThan(leaving - 500);
     expect(Number(hopped) * 1_000, "the last hop").toBeLessThan(acked);
     expect(await processesOf(login, ada)).toEqual([]);
     expect(shell.exitCode, "her shell").not.toBeNull();

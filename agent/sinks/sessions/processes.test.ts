@@ -2,7 +2,7 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, mkdtempDisposableSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempDisposableSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -115,5 +115,24 @@ describe.runIf(isRoot)("real processes of a user", () => {
     await Promise.all([polite, deaf].map(ended));
     expect(bystander.signalCode).toBeNull();
     bystander.kill("SIGKILL");
+  });
+
+  test("that hide in a user namespace of their own end too", async ({ skip }) => {
+    const script = `use POSIX; $| = 1;
+      syscall((POSIX::uname())[4] eq "x86_64" ? 272 : 97, 0x10000000) == 0 or die; # unshare(CLONE_NEWUSER)
+      print "in\\n"; <STDIN>; POSIX::setuid(1) == 0 or die; print "hidden\\n"; sleep 100`;
+    const hider = spawn("perl", ["-e", script], { uid: own, gid: own, stdio: ["pipe", "pipe", "ignore"], cwd: "/" });
+    const said = await new Promise((resolve) => hider.stdout.once("close", resolve).once("data", resolve));
+    if (!said) return skip("no user namespaces here");
+    const other = 700_000 + (process.pid % 100_000);
+    // Root lets it be two people in there.
+    writeFileSync(`/proc/${hider.pid}/uid_map`, `0 ${own} 1\n1 ${other} 1\n`);
+    hider.stdin.write("go\n");
+    await once(hider.stdout, "data");
+    expect(readFileSync(`/proc/${hider.pid}/status`, "latin1")).toContain(`Uid:\t${other}\t`);
+    expect(ending.processes.of(new Set([own]))).toEqual([]);
+    expect(await endAll(new Set([own]), ending)).toEqual({ found: 0, doomed: [] });
+    await ended(hider);
+    expect(hider.signalCode).toBe("SIGKILL");
   });
 });
