@@ -43,6 +43,7 @@ domains = local
 [domain/local]
 id_provider = proxy
 proxy_lib_name = files
+proxy_pam_target = sssd-shadowutils
 `;
 
 export async function idleBench(people: number, seconds: number, say: (text: string) => void): Promise<IdleFigures> {
