@@ -28,7 +28,11 @@ async function welcomed(protocol: number): Promise<"stays" | "ends"> {
   };
   const following = follow({
     replica: { at: origin, highest: { uid: 0, gid: 0 } } as unknown as Replica,
-    connect: () => uplink as unknown as Uplink,
+    membership: {
+      connect: async () => uplink as unknown as Uplink,
+      renewWithin: () => undefined,
+      onRenewed: () => undefined,
+    },
     clock: { now: () => 0, random: () => 0, sleep: () => new Promise((done) => setImmediate(done)) },
     log: pino({ level: "silent" }),
     signal: stopping.signal,

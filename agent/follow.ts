@@ -27,14 +27,14 @@ import {
 import { type Agent, begin, type Effect, type Event, type Failure, type SinkReport, step } from "./agent.ts";
 import { attempts, wait } from "./attempts.ts";
 import type { Clock } from "./clock.ts";
+import type { Membership } from "./membership.ts";
 import type { Replica } from "./replica.ts";
 import type { TrailingSink } from "./sink.ts";
-import type { Stream, Uplink } from "./uplink.ts";
+import type { Stream } from "./uplink.ts";
 
 export interface FollowOptions {
   readonly replica: Replica;
-  /** Opens a connection with the node's current certificate. */
-  readonly connect: () => Uplink;
+  readonly membership: Pick<Membership, "connect" | "renewWithin" | "onRenewed">;
   readonly clock: Clock;
   readonly log: Logger;
   readonly signal: AbortSignal;
@@ -48,6 +48,7 @@ export interface FollowOptions {
 
 export async function follow(options: FollowOptions): Promise<void> {
   const follower = new Follower(options);
+  options.membership.onRenewed(() => follower.move());
   for await (const attempt of attempts(options.clock, options.signal)) {
     const { greeted, retryWithin } = await follower.connection();
     if (greeted) attempt.settled();
@@ -66,6 +67,8 @@ class Follower {
   #beat = 5_000;
   #retryWithin: number | undefined;
   #greeted = false;
+  /** The stream shall go on over a connection with the newest certificate. */
+  #moves = false;
 
   constructor(options: FollowOptions) {
     this.#options = options;
@@ -79,16 +82,21 @@ class Follower {
 
   /** One connection, from its opening to its end. */
   async connection(): Promise<{ greeted: boolean; retryWithin: number | undefined }> {
-    const { log, signal, clock } = this.#options;
-    using uplink = this.#options.connect();
+    const { membership, log, signal, clock } = this.#options;
+    const opened = await membership.connect().catch((err: unknown) => log.warn({ err }, "not connected"));
+    if (!opened || signal.aborted) return { greeted: false, retryWithin: undefined };
+    using uplink = opened;
     const ended = new AbortController();
     this.#retryWithin = undefined;
     this.#greeted = false;
+    this.#moves = false;
     const closed = new Promise<void>((resolve) => {
       this.#stream = uplink.sync({
         heard: (message) => this.#hear(message),
         closed: (err) => {
-          if (!signal.aborted) log.warn({ reason: err?.message ?? "the server ended the stream" }, "not connected");
+          if (this.#moves) log.info("going on with the renewed certificate");
+          else if (!signal.aborted)
+            log.warn({ reason: err?.message ?? "the server ended the stream" }, "not connected");
           resolve();
         },
       });
@@ -103,6 +111,17 @@ class Follower {
     this.#stream = undefined;
     this.#on({ kind: "disconnected" });
     return { greeted: this.#greeted, retryWithin: this.#retryWithin };
+  }
+
+  /** Goes on over a new connection as soon as nothing is under way. */
+  move(): void {
+    this.#moves = true;
+    this.#moveIfIdle();
+  }
+
+  #moveIfIdle(): void {
+    const { work, incoming } = this.#agent;
+    if (this.#moves && this.#greeted && work.kind === "idle" && !incoming) this.#stream?.end();
   }
 
   /** Resolves when no apply is under way. */
@@ -121,6 +140,7 @@ class Follower {
     const [agent, effects] = step(this.#agent, event);
     this.#agent = agent;
     for (const effect of effects) this.#carryOut(effect);
+    this.#moveIfIdle();
   }
 
   #hear({ say }: SyncResponse): void {
@@ -131,9 +151,10 @@ class Follower {
           log.error({ protocol: say.value.protocol }, "the server speaks a protocol that is not known here");
           return this.#stream?.end();
         }
-        this.#greeted = true;
         this.#beat = Math.min(60_000, Math.max(1_000, parseMillis(say.value.heartbeatInterval)));
-        log.info({ node: say.value.node, mode: say.value.mode }, "connected");
+        if (!this.#greeted) log.info({ node: say.value.node, mode: say.value.mode }, "connected");
+        this.#greeted = true;
+        if (say.value.renewWithin) this.#options.membership.renewWithin(parseMillis(say.value.renewWithin));
         this.#on({ kind: "welcome" });
         if (this.#options.trailing?.length) this.#on({ kind: "beat" });
         return;

@@ -33,6 +33,7 @@ import { sweep } from "./sinks/sessions/sweep.ts";
 import { sshSink } from "./sinks/ssh.ts";
 import { sudoSink } from "./sinks/sudo/sink.ts";
 import { openSlurm } from "./slurm/follow.ts";
+import { Trust } from "./trust.ts";
 
 const clock: Clock = {
   now: Date.now,
@@ -107,9 +108,9 @@ async function main(options: Options): Promise<void> {
   if (repaired && repaired.changed.length > 0) log.warn({ files: repaired.changed }, "files were repaired");
   await placeLinks(options.etc, ground.folders.served);
 
-  const caPem = await readFile(options.ca, "utf8");
-  const server = { address: options.server, caPem };
-  const shared = { disk: realDisk, folders: ground.folders, server, clock, log, signal };
+  const trust = new Trust(realDisk, ground.folders, () => readFile(options.ca, "utf8"));
+  await trust.now();
+  const shared = { disk: realDisk, folders: ground.folders, address: options.server, trust, clock, log, signal };
   const membership = await join(shared, options.node, options);
   if (!membership) return;
   role = membership.role;
@@ -118,7 +119,7 @@ async function main(options: Options): Promise<void> {
   const following = follow({
     replica,
     trailing: slurm ? [slurm] : [],
-    connect: () => membership.connect(),
+    membership,
     clock,
     log,
     signal,

@@ -8,12 +8,15 @@ import type { Clock } from "./clock.ts";
 import { type Credentials, halfLife, loadCredentials, newRequest, storeChain } from "./credentials.ts";
 import type { Disk } from "./disk.ts";
 import type { Folders } from "./folders.ts";
-import { type JoiningToken, type Server, Uplink } from "./uplink.ts";
+import type { Trust } from "./trust.ts";
+import { type Grant, type JoiningToken, Uplink } from "./uplink.ts";
 
 export interface MembershipOptions {
   readonly disk: Disk;
   readonly folders: Folders;
-  readonly server: Server;
+  /** `host:port` of the control plane's node port. */
+  readonly address: string;
+  readonly trust: Trust;
   readonly clock: Clock;
   readonly log: Logger;
   readonly signal: AbortSignal;
@@ -22,10 +25,15 @@ export interface MembershipOptions {
 export class Membership {
   readonly #options: MembershipOptions;
   #credentials: Credentials;
+  /** When the certificate is renewed, milliseconds since 1970. */
+  #due: number;
+  #woken = new AbortController();
+  #onRenewed: () => void = () => undefined;
 
   constructor(options: MembershipOptions, credentials: Credentials) {
     this.#options = options;
     this.#credentials = credentials;
+    this.#due = halfLife(credentials.life, options.clock.random());
   }
 
   get role(): Role | undefined {
@@ -33,30 +41,64 @@ export class Membership {
   }
 
   /** A connection with the newest certificate. */
-  connect(): Uplink {
-    return new Uplink(this.#options.server, this.#credentials);
+  async connect(): Promise<Uplink> {
+    const { address, trust } = this.#options;
+    return new Uplink({ address, caPem: await trust.now() }, this.#credentials);
+  }
+
+  /** Has the certificate renewed within a time, in milliseconds, because the control plane asks for it. */
+  renewWithin(ms: number): void {
+    const { clock } = this.#options;
+    const due = clock.now() + Math.min(ms, longestAsked) * clock.random();
+    if (due >= this.#due) return;
+    this.#due = due;
+    this.#woken.abort();
+  }
+
+  /** Has somebody told whenever the certificate was renewed. */
+  onRenewed(listener: () => void): void {
+    this.#onRenewed = listener;
   }
 
   /** Renews the certificate at about half its life, until the signal; a failure is tried again, later each time. */
   async keep(): Promise<void> {
-    const { disk, folders, clock, log, signal } = this.#options;
+    const { clock, signal } = this.#options;
     while (!signal.aborted) {
-      const due = halfLife(this.#credentials.life, clock.random());
+      this.#woken = new AbortController();
+      const until = AbortSignal.any([signal, this.#woken.signal]);
       // Timers hold at most 2^31 ms, and the clock may be set meanwhile: look again every hour.
-      await clock.sleep(Math.min(3_600_000, Math.max(0, due - clock.now())), signal);
-      if (signal.aborted || clock.now() < due) continue;
-      for await (const _ of attempts(clock, signal)) {
-        try {
-          using uplink = this.connect();
-          this.#credentials = await storeChain(disk, folders, await uplink.renew(await newRequest(disk, folders)));
-          log.info({ until: new Date(this.#credentials.life.to).toISOString() }, "certificate renewed");
-          break;
-        } catch (err) {
-          log.warn({ err }, "renewing the certificate failed");
-        }
+      await clock.sleep(Math.min(3_600_000, Math.max(0, this.#due - clock.now())), until);
+      if (!signal.aborted && clock.now() >= this.#due) await this.#renew();
+    }
+  }
+
+  async #renew(): Promise<void> {
+    const { disk, folders, clock, log, signal } = this.#options;
+    for await (const _ of attempts(clock, signal)) {
+      try {
+        using uplink = await this.connect();
+        this.#credentials = await keepGrant(this.#options, await uplink.renew(await newRequest(disk, folders)));
+        this.#due = halfLife(this.#credentials.life, clock.random());
+        log.info({ until: new Date(this.#credentials.life.to).toISOString() }, "certificate renewed");
+        this.#onRenewed();
+        return;
+      } catch (err) {
+        log.warn({ err }, "renewing the certificate failed");
       }
     }
   }
+}
+
+/** A server that asks for renewals in a longer time than this, in milliseconds, need not ask: half a certificate's life is shorter. */
+const longestAsked = 24 * 3_600_000;
+
+/** Keeps what a control plane gave: whom to trust first, so that who uses its certificate also has that. */
+async function keepGrant(
+  { disk, folders, trust }: MembershipOptions,
+  { chainPem, trustPem }: Grant,
+): Promise<Credentials> {
+  if (trustPem !== undefined) await trust.keep(trustPem, chainPem);
+  return storeChain(disk, folders, chainPem);
 }
 
 /** Where a token is that lets the node in: one of the two. */
@@ -75,7 +117,7 @@ export async function join(
   node: string,
   files: TokenFiles,
 ): Promise<Membership | undefined> {
-  const { disk, folders, clock, log, signal, server } = options;
+  const { disk, folders, clock, log, signal, address, trust } = options;
   const held = await loadCredentials(disk, folders);
   if (held && held.life.to > clock.now()) return new Membership(options, held);
   if (files.joinTokenFile === undefined && files.kubernetesTokenFile === undefined) {
@@ -87,8 +129,8 @@ export async function join(
     try {
       // Read anew each time: Kubernetes rotates its tokens.
       const token = await readToken(files);
-      using uplink = new Uplink(server);
-      const credentials = await storeChain(disk, folders, await uplink.enroll(token, request, node));
+      using uplink = new Uplink({ address, caPem: await trust.now() });
+      const credentials = await keepGrant(options, await uplink.enroll(token, request, node));
       log.info({ node }, "enrolled");
       return new Membership(options, credentials);
     } catch (err) {

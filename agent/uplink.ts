@@ -28,6 +28,13 @@ export interface Identity {
   readonly chainPem: string;
 }
 
+/** What a control plane gives a node, PEM. */
+export interface Grant {
+  readonly chainPem: string;
+  /** Whom to trust from now on; undefined: it does not say. */
+  readonly trustPem: string | undefined;
+}
+
 /** The largest message that is taken from a server. */
 const largestMessage = 4 * 1024 * 1024;
 
@@ -67,16 +74,16 @@ export class Uplink implements Disposable {
     });
   }
 
-  /** Trades a token for a certificate chain (PEM). */
-  async enroll(token: JoiningToken, certificateRequest: Uint8Array, node: string): Promise<string> {
+  /** Trades a token for a certificate. */
+  async enroll(token: JoiningToken, certificateRequest: Uint8Array, node: string): Promise<Grant> {
     const request = create(EnrollRequestSchema, { ...token, certificateRequest, node });
-    return (await this.#unary<EnrollResponse>("enroll", request)).certificateChain;
+    return granted(await this.#unary<EnrollResponse>("enroll", request));
   }
 
   /** Trades the certificate that this uplink was made with for a fresh one. */
-  async renew(certificateRequest: Uint8Array): Promise<string> {
+  async renew(certificateRequest: Uint8Array): Promise<Grant> {
     const request = create(RenewRequestSchema, { certificateRequest });
-    return (await this.#unary<RenewResponse>("renew", request)).certificateChain;
+    return granted(await this.#unary<RenewResponse>("renew", request));
   }
 
   sync(listener: Listener): Stream {
@@ -124,6 +131,10 @@ export class Uplink implements Disposable {
       );
     });
   }
+}
+
+function granted({ certificateChain: chainPem, trustBundle }: EnrollResponse | RenewResponse): Grant {
+  return { chainPem, trustPem: trustBundle === "" ? undefined : trustBundle };
 }
 
 const methods = grpcDefinition(NodeService);

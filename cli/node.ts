@@ -6,6 +6,7 @@ import {
   GetNodeResponseSchema,
   ListNodesResponseSchema,
   type Node,
+  Node_Rotation,
   Node_State,
   ResyncNodeResponseSchema,
   Role,
@@ -64,9 +65,19 @@ export function nodeCommand(run: Run): Command {
 
 /** Nodes as operators compare them: who, what they hold, how they are, and what they refuse. */
 export function nodeTable(nodes: readonly Node[]): string {
+  // Only while an authority is being replaced is there anything to see.
+  const rotating = nodes.some(({ rotation, authority }) => authority !== "" && rotation !== Node_Rotation.DONE);
+  const certificate = (node: Node): string[] => (rotating ? [showRotation(node)] : []);
   return table(
-    ["node", "role", "holds", "state", "refusal"],
-    nodes.map((node) => [node.name, showRole(node.role), holds(node), showState(node), refusalOf(node)]),
+    ["node", "role", "holds", "state", ...(rotating ? ["authority"] : []), "refusal"],
+    nodes.map((node) => [
+      node.name,
+      showRole(node.role),
+      holds(node),
+      showState(node),
+      ...certificate(node),
+      refusalOf(node),
+    ]),
   );
 }
 
@@ -87,7 +98,20 @@ function showNode(node: Node | undefined): string {
     ...Object.fromEntries(node.sinks.map((sink) => [`sink ${sink.sink}`, showSink(sink)])),
     software: node.software || "-",
     certificate: `until ${showTime(node.certificateExpires)}`,
+    authority: showRotation(node),
   });
+}
+
+function showRotation({ authority, rotation }: Node): string {
+  const of = authority || "not seen yet";
+  switch (rotation) {
+    case Node_Rotation.LEARNING:
+      return `${of}, learning`;
+    case Node_Rotation.BEHIND:
+      return authority === "" ? of : `${of}, signs no more`;
+    default:
+      return of;
+  }
 }
 
 function holds({ acked }: Node): string {

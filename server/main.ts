@@ -9,20 +9,24 @@ import Fastify from "fastify";
 import { type Logger, pino } from "pino";
 import { Refusal } from "../identity/refusal.ts";
 import { operatorRoutes } from "./api/routes.ts";
-import { openAuthority } from "./authority/authority.ts";
+import { type Authority, openAuthority } from "./authority/authority.ts";
 import { readIssuers } from "./authority/kubernetes.ts";
+import { changeAuthority, showStanding } from "./authority-command.ts";
 import { seed } from "./directory/clusters.ts";
 import { compactLogs, keepFor } from "./directory/compaction.ts";
 import type { Context } from "./directory/context.ts";
 import { openEpochs } from "./directory/epochs.ts";
 import { expireKeys } from "./directory/keys.ts";
+import { recordAuthorities } from "./directory/nodes.ts";
 import { createAdminToken } from "./directory/tokens.ts";
 import { writeDurably } from "./durable-file.ts";
 import { oauth } from "./oauth/routes.ts";
 import {
+  type AuthorityCommand,
   type Migration,
   type Options,
   type Restore,
+  readAuthorityCommand,
   readMigration,
   readOptions,
   readRestore,
@@ -34,7 +38,7 @@ import { Usher } from "./rollout/usher.ts";
 import { scim } from "./scim/routes.ts";
 import { routing } from "./scim/unroutable.ts";
 import { copyDatabase } from "./store/copy.ts";
-import { isPostgres, openStore } from "./store/engine.ts";
+import { isPostgres, openReader, openStore } from "./store/engine.ts";
 import type { Store } from "./store/store.ts";
 import { Hub } from "./stream/hub.ts";
 import { listen } from "./stream/threads.ts";
@@ -53,6 +57,9 @@ const compactEvery = 3_600_000;
 
 /** How often the server's own certificate is looked at, in milliseconds; it is replaced at half its life. */
 const renewEvery = 12 * 3_600_000;
+
+/** How often it is looked whether the authorities of the data folder changed, in milliseconds. */
+const reloadEvery = 1000;
 
 /** How many token requests of one address may fail per minute: people mistype, strangers guess. */
 const tokenFailures = 30;
@@ -93,7 +100,7 @@ async function main(options: Options): Promise<void> {
   });
   let url = "";
   // Open watches end at once when the server stops: their clients come back, and would hold it up for ever.
-  const routes = operatorRoutes(ctx, ledger, { publicUrl: () => url, log });
+  const routes = operatorRoutes(ctx, ledger, { publicUrl: () => url, trusted: () => authority.trusted, log });
   await app.register(fastifyConnectPlugin, { routes, shutdownTimeoutMs: 0 });
   await app.register(scim(ctx, { baseUrl: () => url, rate: options.scimRate }));
   await app.register(oauth(ctx, { failures: tokenFailures }));
@@ -132,6 +139,11 @@ async function main(options: Options): Promise<void> {
       })
       .catch((err: unknown) => log.error({ err }, "renewing the server certificate failed"));
   }, renewEvery);
+  using _authorities = followAuthority(ctx, authority, log, async () => {
+    const { key, cert } = await authority.issueServer(certificateNames(options));
+    nodes.rotate({ key, cert });
+    app.server.setSecureContext({ key, cert });
+  });
   process.stdout.write(
     [
       `public  ${url}`,
@@ -152,6 +164,34 @@ async function main(options: Options): Promise<void> {
   await expiry;
   await nodes.drain();
   await app.close();
+}
+
+/** Takes in what an operator does to the authorities of the data folder, and records it. */
+function followAuthority(ctx: Context, authority: Authority, log: Logger, changed: () => Promise<void>): Disposable {
+  let isTroubled = false;
+  let taken = authority.trusted;
+  const look = async (): Promise<void> => {
+    await authority.reload();
+    if (taken.join() === authority.trusted.join()) return;
+    await changed();
+    await recordAuthorities(ctx, taken, authority.trusted);
+    taken = authority.trusted;
+    log.info({ signs: authority.trusted[0], trusted: authority.trusted }, "the authorities changed");
+  };
+  let looking = Promise.resolve();
+  const timer = setInterval(() => {
+    // One after another; a failure is logged once, and tried again until it works.
+    looking = looking.then(look).then(
+      () => {
+        isTroubled = false;
+      },
+      (err: unknown) => {
+        if (!isTroubled) log.error({ err }, "taking in the authorities failed");
+        isTroubled = true;
+      },
+    );
+  }, reloadEvery);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
 /** Takes in what other servers write of nodes: when they ring, and each second, since a ring may be lost. */
@@ -176,6 +216,15 @@ function followOthers(store: Store, ledger: Ledger, log: Logger): Disposable {
       rings[Symbol.dispose]();
     },
   };
+}
+
+/** Takes a step of a rotation, and says how the authorities stand. */
+async function authorityCommand(command: AuthorityCommand): Promise<void> {
+  process.umask(0o077);
+  if (!isPostgres(command.database)) await access(command.database);
+  await using store = openReader(command.database);
+  const standing = await changeAuthority(command, store, Date.now);
+  process.stdout.write(command.json ? `${JSON.stringify(standing)}\n` : showStanding(standing));
 }
 
 /** Says what it did of a database that was put back from a backup. */
@@ -237,6 +286,7 @@ function stopSignal(): Promise<void> {
 try {
   const [first, ...rest] = process.argv.slice(2);
   if (first === "restore") await restore(readRestore(rest));
+  else if (first === "authority") await authorityCommand(readAuthorityCommand(rest));
   else if (first === "migrate") await migrate(readMigration(rest));
   else {
     const options = readOptions(process.argv.slice(2));

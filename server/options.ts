@@ -49,7 +49,18 @@ export interface Migration {
   readonly json: boolean;
 }
 
-export const usage = `usage: rollcall-server restore --data DIR | --database DATABASE [--highest-uid N --highest-gid N] [-o json]
+/** What is to be done to the authority of a data folder. */
+export interface AuthorityCommand {
+  readonly step: "list" | "prepare" | "activate" | "retire";
+  readonly data: string;
+  readonly database: string;
+  /** Also if nodes are locked out by it. */
+  readonly force: boolean;
+  readonly json: boolean;
+}
+
+export const usage = `usage: rollcall-server authority list|prepare|activate|retire --data DIR [--database DATABASE] [--force] [-o json]
+       rollcall-server restore --data DIR | --database DATABASE [--highest-uid N --highest-gid N] [-o json]
        rollcall-server migrate --from DATABASE --to DATABASE [-o json]
        rollcall-server --data DIR [--database DATABASE] [--listen HOST:PORT] [--node-listen HOST:PORT] [--name NAME]...
          [--scim-rate N] [--stream-threads N] [--kubernetes FILE] [--config FILE]
@@ -65,6 +76,9 @@ export const usage = `usage: rollcall-server restore --data DIR | --database DAT
   --kubernetes FILE        which Kubernetes service accounts run agents: nodes then need no join token
   --config FILE            JSON: {"data": ..., "database": ..., "listen": ..., "node_listen": ..., "names": [...], "scim_rate": N,
                            "stream_threads": N, "kubernetes": ...}; flags win
+
+authority: replaces the certificate authority while the server runs. prepare makes another one that is trusted, activate has it
+sign, retire ends the trust in the one before; what would lock a node out is refused, unless --force.
 
 restore: after the database was put back from a backup, with the server stopped: opens a new epoch, so that every node reads
 everything anew, and gives no number again that any node has seen.
@@ -105,6 +119,28 @@ export function readRestore(argv: readonly string[]): Restore {
     database: values.database === undefined ? fileIn(data) : parseDatabase("--database", values.database),
     highestUid: uid === undefined ? undefined : parseNumber("--highest-uid", uid),
     highestGid: gid === undefined ? undefined : parseNumber("--highest-gid", gid),
+    json: isJson(values.output),
+  };
+}
+
+/** Reads what comes after `authority`. @throws Refusal `invalid`. */
+export function readAuthorityCommand(argv: readonly string[]): AuthorityCommand {
+  const options = {
+    data: { type: "string" },
+    database: { type: "string" },
+    force: { type: "boolean", default: false },
+    output: { type: "string", short: "o" },
+  } as const;
+  const { values, positionals } = parsed(() => parseArgs({ args: [...argv], options, allowPositionals: true }));
+  const [word, ...more] = positionals;
+  const step = (["list", "prepare", "activate", "retire"] as const).find((each) => each === word);
+  if (!step || more.length > 0) refuse("invalid", "authority takes one of list, prepare, activate, retire");
+  const data = values.data ?? refuse("invalid", "--data DIR is needed");
+  return {
+    step,
+    data,
+    database: values.database === undefined ? fileIn(data) : parseDatabase("--database", values.database),
+    force: values.force,
     json: isJson(values.output),
   };
 }

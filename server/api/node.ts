@@ -4,6 +4,7 @@ import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { quote, refuse } from "../../identity/refusal.ts";
 import {
   type Node,
+  Node_Rotation,
   Node_State,
   NodeSchema,
   type NodeService,
@@ -14,6 +15,7 @@ import { printMillis, printPosition, printRole, printTime } from "../../proto/wi
 import { getCluster } from "../directory/clusters.ts";
 import type { Context } from "../directory/context.ts";
 import type { Fleet, NodeState, NodeStatus } from "../rollout/fleet.ts";
+import { type Rotation, rotationOf } from "../rollout/rotation.ts";
 import type { SinkHealth } from "../store/nodes.ts";
 import { message, orDefault } from "./field.ts";
 import { actorOf } from "./operator.ts";
@@ -29,14 +31,24 @@ const states = {
   banned: Node_State.BANNED,
 } as const satisfies Record<NodeState, Node_State>;
 
-export function nodeService(ctx: Context, fleet: Fleet): ServiceImpl<typeof NodeService> {
+const rotations = {
+  done: Node_Rotation.DONE,
+  learning: Node_Rotation.LEARNING,
+  behind: Node_Rotation.BEHIND,
+} as const satisfies Record<Rotation, Node_Rotation>;
+
+export function nodeService(
+  ctx: Context,
+  fleet: Fleet,
+  trusted: () => readonly string[],
+): ServiceImpl<typeof NodeService> {
   /** A node of a cluster, and how to ask for it again. */
   const find = async (clusterName: string, name: string) => {
     const { cluster } = await getCluster(ctx, orDefault(clusterName));
     const status = (): NodeStatus =>
       fleet.find(cluster.id, name) ??
       refuse("not-found", `no node ${quote(name)} in the cluster ${quote(cluster.name)}`);
-    return { cluster, status, print: () => printNode(status(), cluster.name, ctx.now()) };
+    return { cluster, status, print: () => printNode(status(), cluster.name, trusted(), ctx.now()) };
   };
   return {
     enroll: onlyOnNodePort,
@@ -48,7 +60,7 @@ export function nodeService(ctx: Context, fleet: Fleet): ServiceImpl<typeof Node
         fleet.list(cluster.id).slice(offset, offset + limit),
       );
       const now = ctx.now();
-      return { nodes: items.map((status) => printNode(status, cluster.name, now)), nextPageToken };
+      return { nodes: items.map((status) => printNode(status, cluster.name, trusted(), now)), nextPageToken };
     },
     async getNode(request) {
       const { print } = await find(request.cluster, request.node);
@@ -77,6 +89,7 @@ export function nodeService(ctx: Context, fleet: Fleet): ServiceImpl<typeof Node
 export function printNode(
   { node, state, progress, latency, deliveredBy }: NodeStatus,
   cluster: string,
+  trusted: readonly string[],
   now: number,
 ): Node {
   const { acked, ackedAt, seenAt, refused, software, degraded, sinks = [] } = progress;
@@ -97,6 +110,9 @@ export function printNode(
     latency: latency === undefined ? undefined : printMillis(latency),
     deliveredBy: deliveredBy ?? "",
     sinks: sinks.map(printSink),
+    authority: node.authority ?? "",
+    trusts: [...node.trusts],
+    rotation: rotations[rotationOf(node, trusted)],
   });
 }
 

@@ -32,7 +32,11 @@ const mostNamed = 100;
 /** A watcher is told at most this often, in milliseconds: ten thousand acks are not ten thousand messages. */
 const breath = 100;
 
-export function rolloutService(ctx: Context, fleet: Fleet): ServiceImpl<typeof RolloutService> {
+export function rolloutService(
+  ctx: Context,
+  fleet: Fleet,
+  trusted: () => readonly string[],
+): ServiceImpl<typeof RolloutService> {
   /** How a revision stands. Only the head and the nodes can change from one look to the next. */
   const look = async (cluster: string, revision: bigint | undefined): Promise<Rollout> => {
     const { clusterId, epoch, head, record } = await getRevision(ctx, cluster, revision);
@@ -48,7 +52,7 @@ export function rolloutService(ctx: Context, fleet: Fleet): ServiceImpl<typeof R
       acked,
       nodes,
       summary,
-      waitingFor: waitingFor.slice(0, mostNamed).map((status) => printNode(status, cluster, now)),
+      waitingFor: waitingFor.slice(0, mostNamed).map((status) => printNode(status, cluster, trusted(), now)),
       behind: behind
         .slice(0, mostNamed)
         .map(({ node, sink }) => message(SinkBehindSchema, { node, sink: printSink(sink) })),

@@ -31,6 +31,8 @@ import { tokenService } from "./token.ts";
 export interface ApiOptions {
   /** How clients reach this server: `https://host:port`, no slash at the end. Known only once it listens. */
   readonly publicUrl: () => string;
+  /** Ids of the authorities that are trusted; the first one signs. */
+  readonly trusted: () => readonly string[];
   readonly log: Logger;
 }
 
@@ -43,7 +45,7 @@ const longestEstate = 64 * 1024 * 1024;
 export function operatorRoutes(
   ctx: Context,
   fleet: Fleet,
-  { publicUrl, log }: ApiOptions,
+  { publicUrl, trusted, log }: ApiOptions,
 ): (router: ConnectRouter) => void {
   const ours = [
     ClusterService,
@@ -61,8 +63,8 @@ export function operatorRoutes(
   const guarded = { ...open, requestGate: operatorsOnly(ctx, log) };
   return (router) => {
     router.service(ClusterService, clusterService(ctx), guarded);
-    router.service(NodeService, nodeService(ctx, fleet), guarded);
-    router.service(RolloutService, rolloutService(ctx, fleet), guarded);
+    router.service(NodeService, nodeService(ctx, fleet, trusted), guarded);
+    router.service(RolloutService, rolloutService(ctx, fleet, trusted), guarded);
     router.service(TokenService, tokenService(ctx, publicUrl), guarded);
     router.service(DirectoryService, directoryService(ctx, fleet), guarded);
     router.service(OrgService, orgService(ctx), guarded);

@@ -1,23 +1,15 @@
 /**
  * The control plane's own certificate authority: one P-256 key in the data folder, which signs the server's certificate
- * and, for a day at a time, those of nodes.
+ * and, for a day at a time, those of nodes. During a rotation there are two, of which one signs and both are trusted (roots.ts);
+ * what an operator does to the folder is taken in while the server runs.
  *
- * 1. The key is made once. A data folder with the certificate but without its key is not repaired: a new authority would
- *    lock every node out.
- * 2. What a certificate says comes from the caller, never from the request; a node's says who it is and that it is a
+ * 1. What a certificate says comes from the caller, never from the request; a node's says who it is and that it is a
  *    client, nothing else.
- * 3. No certificate outlives the authority's. All begin five minutes ago, for clocks that are behind.
+ * 2. No certificate outlives the authority's. All begin five minutes ago, for clocks that are behind.
  */
 
 import "reflect-metadata";
-import {
-  createPrivateKey,
-  createPublicKey,
-  X509Certificate as ReadCertificate,
-  randomBytes,
-  type webcrypto,
-} from "node:crypto";
-import { readFile } from "node:fs/promises";
+import { createPrivateKey, X509Certificate as ReadCertificate, randomBytes, type webcrypto } from "node:crypto";
 import { isIP } from "node:net";
 import { join } from "node:path";
 import {
@@ -37,6 +29,7 @@ import { quote, refuse } from "../../identity/refusal.ts";
 import { writeDurably } from "../durable-file.ts";
 import { identityIn, type NodeIdentity, type NodeSubject, spiffeId } from "./identity.ts";
 import { provenKey } from "./request.ts";
+import { fits, openRoots, type Root, type Roots, readIfThere, readRoots } from "./roots.ts";
 
 export type { NodeIdentity, NodeSubject } from "./identity.ts";
 
@@ -56,17 +49,26 @@ export interface NodeCertificate {
   readonly serial: string;
   /** Milliseconds since 1970. */
   readonly notAfter: number;
+  /** What the node is to trust from now on: the authorities' certificates, PEM, and their ids; the signer's is the first. */
+  readonly trustPem: string;
+  readonly trusted: Trusted;
 }
 
+/** Ids of the authorities that are trusted; the first one signs. */
+export type Trusted = readonly [string, ...string[]];
+
 export interface Authority {
-  /** The authority's certificate, PEM: what agents and clients trust. */
+  /** The authorities' certificates, PEM, the signer's first: what agents and clients trust. */
   readonly caPem: string;
+  readonly trusted: Trusted;
   /** The host part of SPIFFE ids. */
   readonly trustDomain: string;
   /** The server's certificate for DNS names and IP addresses; the one on disk while it fits. @throws Refusal `invalid`. */
   issueServer(names: readonly string[]): Promise<ServerCertificate>;
   /** A node's certificate, a day long if nothing else is said. @throws Refusal `invalid`: the request, or the subject. */
   issueNode(subject: NodeSubject, requestDer: Uint8Array, lifetimeMs?: number): Promise<NodeCertificate>;
+  /** Takes in what the folder says now. @throws Error: its authorities cannot be used, and those before stay. */
+  reload(): Promise<void>;
   /** Who a peer's certificate says it is; undefined if it is not a node's. TLS has checked the chain and the dates. */
   identityOf(certificateDer: Uint8Array): NodeIdentity | undefined;
 }
@@ -90,17 +92,24 @@ export async function openAuthority(
   if (!/^[a-z0-9]([a-z0-9.-]{0,253}[a-z0-9])?$/.test(trustDomain)) {
     refuse("invalid", `the trust domain ${quote(trustDomain)} is not a lower-case DNS name`);
   }
-  const { caPem, signingKey } = await openRoot(dataDir, now);
-  const root = new X509Certificate(caPem);
-  const sign = (wanted: Wanted) => issue({ root, signingKey, now }, wanted);
+  let held = await load(await openRoots(dataDir, () => newRoot(now)));
+  const sign = ({ root, signingKey }: Signer, wanted: Wanted) => issue({ root, signingKey, now }, wanted);
   return {
-    caPem,
+    get caPem() {
+      return held.trustPem;
+    },
+    get trusted() {
+      return held.trusted;
+    },
     trustDomain,
-    issueServer: (names) => issueServer(dataDir, caPem, names, now, sign),
+    issueServer: (names) => issueServer(dataDir, held.signer.pem, names, now, (wanted) => sign(held, wanted)),
     async issueNode(subject, requestDer, lifetimeMs = day) {
+      // One state for all that is said: the folder may change meanwhile.
+      const as = held;
+      const { signer, trustPem, trusted } = as;
       const uri = spiffeId(trustDomain, subject);
       const publicKey = await provenKey(requestDer);
-      const certificate = await sign({
+      const certificate = await sign(as, {
         publicKey,
         lifetimeMs,
         extensions: [
@@ -112,36 +121,40 @@ export async function openAuthority(
       const identity = identityIn(trustDomain, new Uint8Array(certificate.rawData));
       if (!identity) refuse("invalid", `${quote(uri)} does not name a node`);
       const { serial, notAfter } = identity;
-      return { chainPem: `${certificate.toString("pem")}\n${caPem}`, serial, notAfter };
+      return { chainPem: `${certificate.toString("pem")}\n${signer.pem}`, serial, notAfter, trustPem, trusted };
+    },
+    async reload() {
+      const found = await readRoots(dataDir);
+      if (found.signer.pem + (found.other?.pem ?? "") !== held.trustPem) held = await load(found);
     },
     identityOf: (der) => identityIn(trustDomain, der),
   };
 }
 
-interface Root {
-  readonly caPem: string;
+interface Signer {
+  readonly signer: Root;
+  readonly root: X509Certificate;
   readonly signingKey: webcrypto.CryptoKey;
+  readonly trustPem: string;
+  readonly trusted: Trusted;
 }
 
-async function openRoot(dataDir: string, now: () => number): Promise<Root> {
-  const certPath = join(dataDir, "ca.pem");
-  const keyPath = join(dataDir, "ca-key.pem");
-  const caPem = await readIfThere(certPath);
-  // The key is written first: a key alone is that of an authority nobody has seen, and is replaced.
-  if (caPem === undefined) return makeRoot(certPath, keyPath, now);
-  const keyPem = await readIfThere(keyPath);
-  if (keyPem === undefined) {
-    throw new Error(`${certPath} is there without ${keyPath}: restore the key from a backup, or enrol every node anew`);
-  }
-  if (!fits(caPem, keyPem)) throw new Error(`${keyPath} is not the key of ${certPath}: restore both from one backup`);
-  return { caPem, signingKey: await importKey(keyPem) };
+async function load({ signer, keyPem, other }: Roots): Promise<Signer> {
+  return {
+    signer,
+    root: new X509Certificate(signer.pem),
+    signingKey: await importKey(keyPem),
+    trustPem: signer.pem + (other?.pem ?? ""),
+    trusted: [signer.id, ...(other ? [other.id] : [])],
+  };
 }
 
-async function makeRoot(certPath: string, keyPath: string, now: () => number): Promise<Root> {
+/** A new authority: its certificate and its key, PEM. */
+export async function newRoot(now: () => number): Promise<{ pem: string; keyPem: string }> {
   const keys = await crypto.subtle.generateKey(ecdsa, true, ["sign", "verify"]);
   const certificate = await X509CertificateGenerator.createSelfSigned({
     serialNumber: newSerial(),
-    // Named apart, so that a client that trusts two control planes finds the right one.
+    // Named apart, so that a client that trusts two authorities finds the right one.
     name: `CN=Rollcall CA ${randomBytes(4).toString("hex")}`,
     notBefore: new Date(now() - skew),
     notAfter: new Date(now() + 3652 * day),
@@ -153,10 +166,7 @@ async function makeRoot(certPath: string, keyPath: string, now: () => number): P
       await SubjectKeyIdentifierExtension.create(keys.publicKey),
     ],
   });
-  const caPem = `${certificate.toString("pem")}\n`;
-  await writeDurably(keyPath, await keyPem(keys.privateKey), 0o600);
-  await writeDurably(certPath, caPem, 0o644);
-  return { caPem, signingKey: keys.privateKey };
+  return { pem: `${certificate.toString("pem")}\n`, keyPem: await keyPem(keys.privateKey) };
 }
 
 /** What a certificate shall say, beside what every one does. */
@@ -240,15 +250,6 @@ function serves(cert: string, key: string, caPem: string, names: readonly string
   );
 }
 
-/** Whether a key is a certificate's; bytes that are neither fit nothing. */
-function fits(certPem: string, keyText: string): boolean {
-  try {
-    return read(certPem).publicKey.equals(createPublicKey(createPrivateKey(keyText)));
-  } catch {
-    return false;
-  }
-}
-
 function parseHost(name: string): string {
   const isName = /^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_][a-z0-9_-]{0,62})*$/i.test(name);
   if (isIP(name) === 4 || (isName && isIP(name) === 0)) return name.toLowerCase();
@@ -276,13 +277,4 @@ async function keyPem(key: webcrypto.CryptoKey): Promise<string> {
   return createPrivateKey({ key: der, format: "der", type: "pkcs8" })
     .export({ type: "pkcs8", format: "pem" })
     .toString();
-}
-
-async function readIfThere(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, "utf8");
-  } catch (cause) {
-    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return undefined;
-    throw new Error(`read ${path}`, { cause });
-  }
 }

@@ -17,6 +17,9 @@ export interface Issued {
   readonly serial: string;
   /** Milliseconds since 1970. */
   readonly notAfter: number;
+  /** The authorities that the node is to trust from now on: their certificates, PEM, and their ids. */
+  readonly trustPem: string;
+  readonly trusted: readonly string[];
 }
 
 /** Issues a certificate for a node, or refuses its request. */
@@ -70,6 +73,8 @@ export async function enrol(
       serialBefore: undefined,
       expiresAt: issued.notAfter,
       banned: false,
+      authority: undefined,
+      trusts: issued.trusted,
     };
     await tx.nodes.enrol(node);
     const after = { ...tellNode(node), ...by };
@@ -103,8 +108,10 @@ export async function renew(
   return ctx.store.write(async (tx) => {
     const cluster = (await tx.clusters.get(node.cluster)) ?? refuse("not-found", `no cluster ${quote(node.cluster)}`);
     const issued = await issue({ cluster: cluster.name, role: node.role, node: node.name });
-    await tx.nodes.renew(node.id, issued.serial, issued.notAfter, askedWith);
-    return { node: { ...node, serial: issued.serial, serialBefore: askedWith, expiresAt: issued.notAfter }, issued };
+    const { serial, notAfter: expiresAt, trusted: trusts } = issued;
+    const renewed = { ...node, serial, serialBefore: askedWith, expiresAt, authority: undefined, trusts };
+    await tx.nodes.renew(renewed);
+    return { node: renewed, issued };
   });
 }
 
@@ -116,6 +123,19 @@ export async function banNode(ctx: Context, actor: Actor, { id }: Enrolment): Pr
 /** Wants a node to be sent everything anew. */
 export async function resyncNode(ctx: Context, actor: Actor, { id }: Enrolment): Promise<void> {
   await changeNode(ctx, actor, id, "node.resync", { resync: true }, (tx) => tx.nodes.setResync(id, true));
+}
+
+/** Records that the server trusts other authorities now, or that another one signs: the first of the ids. */
+export async function recordAuthorities(
+  ctx: Context,
+  before: readonly string[],
+  after: readonly string[],
+): Promise<void> {
+  const tell = (trusted: readonly string[]) => ({ signs: trusted[0], trusted: trusted.toSorted() });
+  await ctx.store.write(async (tx) => {
+    const told = { subject: `authority ${after[0]}`, before: tell(before), after: tell(after) };
+    record(tx, { kind: "server", cause: "authority" }, { org: "", action: "authority.change", ...told });
+  });
 }
 
 async function changeNode(

@@ -131,6 +131,19 @@ export class Ledger implements Fleet, AsyncDisposable {
     this.#changed(node.cluster);
   }
 
+  /** Notes that a node uses its newest certificate, which is of this authority. */
+  used(entry: Entry, authority: string): void {
+    const { id, serial } = entry.node;
+    if (entry.node.authority === authority) return;
+    entry.node = { ...entry.node, authority };
+    this.#behind(this.#ctx.store.write((tx) => tx.nodes.used(id, serial, authority)));
+  }
+
+  /** How many nodes there are, of all clusters. */
+  get size(): number {
+    return this.#entries.values().reduce((sum, nodes) => sum + nodes.size, 0);
+  }
+
   entry(cluster: string, name: string): Entry | undefined {
     return this.#entries.get(cluster)?.get(name);
   }

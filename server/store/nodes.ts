@@ -66,6 +66,10 @@ export interface Enrolment {
   readonly serialBefore: string | undefined;
   readonly expiresAt: number;
   readonly banned: boolean;
+  /** The authority that its newest certificate is of; undefined until it was seen to use it. */
+  readonly authority: string | undefined;
+  /** The authorities that it was given to trust with that certificate; none: by a program that told of none. */
+  readonly trusts: readonly string[];
 }
 
 export interface Node extends Enrolment {
@@ -172,6 +176,8 @@ export class Nodes {
         serial_before: node.serialBefore ?? null,
         expires_at: node.expiresAt,
         banned: node.banned ? 1 : 0,
+        authority: node.authority ?? null,
+        trusts: node.trusts.join() || null,
         resync: 0,
         touch: await this.#change(),
         ...progressRow(unseen),
@@ -179,12 +185,21 @@ export class Nodes {
       .execute();
   }
 
-  async renew(id: string, serial: string, expiresAt: number, serialBefore: string): Promise<void> {
+  /** Notes a fresh certificate, which the node has not been seen to use yet. */
+  async renew({ id, serial, serialBefore, expiresAt, trusts }: Enrolment): Promise<void> {
+    const certificate = { serial, serial_before: serialBefore ?? null, expires_at: expiresAt };
     await this.#db
       .updateTable("nodes")
-      .set({ serial, serial_before: serialBefore, expires_at: expiresAt, touch: await this.#change() })
+      .set({ ...certificate, authority: null, trusts: trusts.join() || null, touch: await this.#change() })
       .where("id", "=", id)
       .execute();
+  }
+
+  /** Notes that a node was seen to use its newest certificate, which is of this authority. */
+  async used(id: string, serial: string, authority: string): Promise<void> {
+    const touch = await this.#change();
+    const ofIt = this.#db.updateTable("nodes").set({ authority, touch }).where("id", "=", id);
+    await ofIt.where("serial", "=", serial).execute();
   }
 
   async ban(id: string): Promise<void> {
@@ -303,6 +318,8 @@ function fromRow(row: Selectable<Schema["nodes"]>): Node {
     serialBefore: row.serial_before ?? undefined,
     expiresAt: Number(row.expires_at),
     banned: row.banned === 1,
+    authority: row.authority ?? undefined,
+    trusts: row.trusts?.split(",") ?? [],
     resync: row.resync === 1,
     claimedBy: row.claimed_by ?? undefined,
     touch: Number(row.touch),

@@ -229,6 +229,10 @@ export interface Schema {
     claimed_by: string | null;
     /** Counts changes of any node: whoever read up to one reads on from there. */
     touch: Generated<number>;
+    /** The authority that the newest certificate is of, once the node was seen to use it. */
+    authority: string | null;
+    /** The authorities that it was given to trust with it, with commas between; null: not told. */
+    trusts: string | null;
   };
   /** Only hashes of tokens are here. */
   join_tokens: {
@@ -412,4 +416,6 @@ export const migrations: readonly (readonly string[])[] = [
       primary key (cluster, key, way))`,
     `create index passages_by_owner on passages (cluster, owner)`,
   ],
+  // Which authority a node's certificate is of, and which ones it knows: what a rotation waits for.
+  [`alter table nodes add column authority text`, `alter table nodes add column trusts text`],
 ];

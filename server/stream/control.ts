@@ -12,6 +12,18 @@ import type { Degraded, Enrolment, Progress, Refused, SinkHealth } from "../stor
 /** A stream, by a number of its thread's. */
 export type StreamId = number;
 
+/** Who is at the other end of a connection. */
+export interface Peer extends NodeIdentity {
+  /** Which authority its certificate is of. */
+  readonly authority: string;
+}
+
+/** A certificate for a node, and what it is to trust, both PEM. */
+export interface Grant {
+  readonly chainPem: string;
+  readonly trustPem: string;
+}
+
 /** What an open stream starts from. */
 export interface Admission {
   readonly node: Enrolment;
@@ -25,11 +37,12 @@ export interface Admission {
   readonly fenced: boolean;
   /** Whether it said of sinks that they follow by themselves. */
   readonly followed: boolean;
+  /** The authorities changed since the node was given its certificate: it shall renew it within so many milliseconds. */
+  readonly renewWithin: number | undefined;
 }
 
 /** Questions, each with what it is answered by. */
 export interface Questions {
-  /** The certificate chain, PEM. */
   enrol: {
     readonly ask: {
       readonly joinToken: string;
@@ -38,12 +51,11 @@ export interface Questions {
       readonly request: Uint8Array;
       readonly peer: string;
     };
-    readonly answer: string;
+    readonly answer: Grant;
   };
-  /** The certificate chain, PEM. */
-  renew: { readonly ask: { readonly identity: NodeIdentity; readonly request: Uint8Array }; readonly answer: string };
+  renew: { readonly ask: { readonly identity: Peer; readonly request: Uint8Array }; readonly answer: Grant };
   /** The newest stream of a node wins: an older one is ended. */
-  admit: { readonly ask: { readonly identity: NodeIdentity; readonly stream: StreamId }; readonly answer: Admission };
+  admit: { readonly ask: { readonly identity: Peer; readonly stream: StreamId }; readonly answer: Admission };
 }
 
 export type Question = keyof Questions;
@@ -75,6 +87,15 @@ export type Note =
 
 /** What a node says of a sink that follows by itself. */
 export type Said = Omit<SinkHealth, "since">;
+/** What the node port shows, and whom it trusts. */
+export interface ServerCredentials {
+  readonly key: string;
+  readonly cert: string;
+  /** The authorities' certificates, PEM. */
+  readonly caPem: string;
+  /** The authorities changed: every agent shall renew within so many milliseconds. */
+  readonly renewWithin: number | undefined;
+}
 
 /** From a thread with streams. */
 export type FromStreams =
@@ -101,7 +122,7 @@ export type ToStreams =
     }
   | { readonly kind: "end"; readonly stream: StreamId; readonly reason: string }
   | { readonly kind: "resync"; readonly stream: StreamId }
-  | { readonly kind: "certificate"; readonly key: string; readonly cert: string }
+  | ({ readonly kind: "credentials" } & ServerCredentials)
   /** Tell every agent to come back later, then end. */
   | { readonly kind: "drain" }
   /** End at once. */

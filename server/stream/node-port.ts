@@ -25,8 +25,9 @@ import {
 } from "../../proto/gen/rollcall/v1/node_pb.ts";
 import { grpcDefinition } from "../../proto/grpc.ts";
 import { printMillis } from "../../proto/wire.ts";
-import { identityOf, type NodeIdentity } from "../authority/identity.ts";
-import type { StreamId, StreamsStart } from "./control.ts";
+import { identityOf } from "../authority/identity.ts";
+import { Trust } from "../authority/roots.ts";
+import type { Peer, ServerCredentials, StreamId, StreamsStart } from "./control.ts";
 import { encode } from "./frames.ts";
 import { type OpenStream, type SyncCall, type SyncContext, serve } from "./sync.ts";
 
@@ -38,8 +39,11 @@ export interface NodePort {
   /** Tells every agent to come back later, then ends. */
   drain(): Promise<void>;
   end(): Promise<void>;
-  /** Serves this certificate to new connections. */
-  setCertificate(pair: { readonly key: string; readonly cert: string }): void;
+  /**
+   * Serves this certificate to new connections, and trusts these authorities. Streams go on, but for those whose node's
+   * certificate is of an authority that is trusted no more: they end at once.
+   */
+  setCredentials(credentials: ServerCredentials): void;
 }
 
 /** Streams ticked in one go before other work gets a turn. */
@@ -64,8 +68,8 @@ export async function listen(sync: SyncContext, start: StreamsStart): Promise<No
   const { log, desk } = sync;
   const calls = new Set<SyncCall>();
   // By the address of its connection, as grpc-js knows a peer: what it says of certificates costs a millisecond a call.
-  const peers = new Map<string, NodeIdentity>();
-  const who = (call: { getPeer(): string }): NodeIdentity =>
+  const peers = new Map<string, Peer>();
+  const who = (call: { getPeer(): string }): Peer =>
     peers.get(call.getPeer()) ?? refuse("forbidden", "a client certificate of this control plane is needed");
   const streams = new Map<StreamId, OpenStream>();
   let lastId = 0;
@@ -80,12 +84,13 @@ export async function listen(sync: SyncContext, start: StreamsStart): Promise<No
     enroll: unary<EnrollRequest, EnrollResponse>(log, async (call) => {
       const { joinToken, kubernetesToken, node: name, certificateRequest: request } = call.request;
       const ask = { joinToken, kubernetesToken, name, request, peer: call.getPeer() };
-      const certificateChain = await desk.ask("enrol", ask);
-      return create(EnrollResponseSchema, { certificateChain });
+      const { chainPem: certificateChain, trustPem: trustBundle } = await desk.ask("enrol", ask);
+      return create(EnrollResponseSchema, { certificateChain, trustBundle });
     }),
     renew: unary<RenewRequest, RenewResponse>(log, async (call) => {
       const ask = { identity: who(call), request: call.request.certificateRequest };
-      return create(RenewResponseSchema, { certificateChain: await desk.ask("renew", ask) });
+      const { chainPem: certificateChain, trustPem: trustBundle } = await desk.ask("renew", ask);
+      return create(RenewResponseSchema, { certificateChain, trustBundle });
     }),
     sync: (call: SyncCall) => {
       const id = ++lastId;
@@ -102,16 +107,14 @@ export async function listen(sync: SyncContext, start: StreamsStart): Promise<No
   });
   const injector = server.createConnectionInjector(grpc.ServerCredentials.createInsecure());
   const tls = createServer({
-    ...start.certificate,
-    ca: caPem,
+    ...secured({ ...start.certificate, caPem }),
     requestCert: true,
     rejectUnauthorized: false,
-    minVersion: "TLSv1.3",
     ALPNProtocols: ["h2"],
-    // A ticket per connection costs more than the handshakes that it saves: agents stay connected.
-    secureOptions: constants.SSL_OP_NO_TICKET,
   });
+  let trust = new Trust(caPem);
   const sockets = new Set<Socket>();
+  const nodes = new Map<Socket, Peer>();
   tls.on("connection", (socket: Socket) => {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
@@ -124,11 +127,26 @@ export async function listen(sync: SyncContext, start: StreamsStart): Promise<No
       socket.destroy();
       return;
     }
+    // The authority may have been retired while this connection was made.
+    const authority = certificate && trust.issuerOf(certificate);
+    if (certificate && authority === undefined) {
+      log.warn(
+        { peer: socket.remoteAddress, reason: "of an authority that was retired" },
+        "client certificate refused",
+      );
+      socket.destroy();
+      return;
+    }
     const identity = certificate && identityOf(trustDomain, certificate);
     const peer = `${socket.remoteAddress}:${socket.remotePort}`;
-    if (identity) {
-      peers.set(peer, identity);
-      socket.once("close", () => peers.delete(peer));
+    if (identity && authority !== undefined) {
+      const node = { ...identity, authority };
+      peers.set(peer, node);
+      nodes.set(socket, node);
+      socket.once("close", () => {
+        peers.delete(peer);
+        nodes.delete(socket);
+      });
     }
     injector.injectConnection(socket);
   });
@@ -159,7 +177,17 @@ export async function listen(sync: SyncContext, start: StreamsStart): Promise<No
     port: fd === undefined ? (tls.address() as AddressInfo).port : port,
     fd: descriptorOf(tls),
     stream: (id) => streams.get(id),
-    setCertificate: ({ key, cert }) => tls.setSecureContext({ key, cert, ca: caPem, minVersion: "TLSv1.3" }),
+    setCredentials(credentials) {
+      tls.setSecureContext(secured(credentials));
+      trust = new Trust(credentials.caPem);
+      for (const [socket, { authority, node }] of nodes) {
+        if (trust.trusts(authority)) continue;
+        log.warn({ node, authority }, "node's connection ends: the authority of its certificate was retired");
+        socket.destroy();
+      }
+      const { renewWithin } = credentials;
+      if (renewWithin !== undefined) for (const stream of streams.values()) stream.renew(renewWithin);
+    },
     async drain() {
       const goAway = encode({
         case: "goAway",
@@ -178,6 +206,18 @@ export async function listen(sync: SyncContext, start: StreamsStart): Promise<No
       await end();
     },
     end,
+  };
+}
+
+/** What every connection is held to, also after the certificate was replaced. */
+function secured({ key, cert, caPem }: Omit<ServerCredentials, "renewWithin">) {
+  return {
+    key,
+    cert,
+    ca: caPem,
+    minVersion: "TLSv1.3" as const,
+    // A ticket per connection costs more than the handshakes that it saves: agents stay connected.
+    secureOptions: constants.SSL_OP_NO_TICKET,
   };
 }
 

@@ -21,9 +21,8 @@ import {
 } from "../../proto/gen/rollcall/v1/node_pb.ts";
 import type { Frame } from "../../proto/grpc.ts";
 import { parsePosition, printMillis, protocols } from "../../proto/wire.ts";
-import type { NodeIdentity } from "../authority/authority.ts";
 import type { Reader } from "../store/store.ts";
-import type { Admission, StreamId } from "./control.ts";
+import type { Admission, Peer, StreamId } from "./control.ts";
 import type { Desk } from "./desk.ts";
 import { encode, type Frames } from "./frames.ts";
 import type { Heads } from "./heads.ts";
@@ -73,6 +72,8 @@ export interface OpenStream {
   end(reason: string): void;
   /** Sends a snapshot. */
   resync(): void;
+  /** Has the node renew its certificate within so many milliseconds. */
+  renew(within: number): void;
   /** Called each second. */
   tick(): void;
 }
@@ -85,7 +86,7 @@ export async function serve(
   ctx: SyncContext,
   call: SyncCall,
   id: StreamId,
-  identity: NodeIdentity,
+  identity: Peer,
   opened: (stream: OpenStream) => void,
 ): Promise<void> {
   const admission = await ctx.desk.ask("admit", { identity, stream: id });
@@ -120,6 +121,9 @@ class Stream implements OpenStream {
   /** What was last noted of its sinks; undefined: nothing yet. */
   #sinks: string | undefined;
   #ended = false;
+  #renewWithin: number | undefined;
+  /** How it was welcomed. */
+  #mode: Mode | undefined;
 
   constructor(ctx: SyncContext, call: SyncCall, id: StreamId, admission: Admission, until: number) {
     this.#ctx = ctx;
@@ -127,6 +131,7 @@ class Stream implements OpenStream {
     this.#id = id;
     this.#admission = admission;
     this.#until = until;
+    this.#renewWithin = admission.renewWithin;
     this.#session = open(admission.head, ctx.now(), admission.fenced);
   }
 
@@ -136,6 +141,11 @@ class Stream implements OpenStream {
 
   resync(): void {
     this.on({ kind: "resync", now: this.#ctx.now() });
+  }
+
+  renew(within: number): void {
+    this.#renewWithin = within;
+    if (this.#mode !== undefined) this.#welcomeAs(this.#mode);
   }
 
   tick(): void {
@@ -286,19 +296,8 @@ class Stream implements OpenStream {
   #carryOut(effect: Effect): void {
     switch (effect.kind) {
       case "welcome":
-        this.#send(
-          encode({
-            case: "welcome",
-            value: {
-              $typeName: "rollcall.v1.Welcome",
-              mode: modes[effect.mode],
-              protocol: this.#protocol,
-              node: this.#admission.node.name,
-              heartbeatInterval: printMillis(heartbeatInterval),
-            },
-          }),
-        );
-        return;
+        this.#mode = effect.mode;
+        return this.#welcomeAs(effect.mode);
       case "send-delta":
         return this.#sendDelta(effect.from, effect.to);
       case "send-snapshot":
@@ -313,6 +312,23 @@ class Stream implements OpenStream {
       case "end":
         return this.end(effect.reason);
     }
+  }
+
+  #welcomeAs(mode: Mode): void {
+    const within = this.#renewWithin;
+    this.#send(
+      encode({
+        case: "welcome",
+        value: {
+          $typeName: "rollcall.v1.Welcome",
+          mode: modes[mode],
+          protocol: this.#protocol,
+          node: this.#admission.node.name,
+          heartbeatInterval: printMillis(heartbeatInterval),
+          ...(within !== undefined && { renewWithin: printMillis(within) }),
+        },
+      }),
+    );
   }
 
   #sendDelta(from: Position, to: Position): void {

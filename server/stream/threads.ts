@@ -8,19 +8,24 @@ import { Worker } from "node:worker_threads";
 import type { Logger } from "pino";
 import { Refusal, refuse } from "../../identity/refusal.ts";
 import { roles } from "../../identity/scope.ts";
-import type { Authority, NodeIdentity } from "../authority/authority.ts";
+import type { Authority, NodeIdentity, Trusted } from "../authority/authority.ts";
 import { type Issuer, vouch } from "../authority/kubernetes.ts";
 import type { Context } from "../directory/context.ts";
 import { fenceCluster } from "../directory/epochs.ts";
 import { enrol, renew } from "../directory/nodes.ts";
 import type { Entry, Ledger, Link } from "../rollout/ledger.ts";
+import { rotationOf } from "../rollout/rotation.ts";
 import type { Cluster } from "../store/clusters.ts";
+import type { Enrolment } from "../store/nodes.ts";
 import type {
   Admission,
   FromStreams,
+  Grant,
   Note,
+  Peer,
   Question,
   Questions,
+  ServerCredentials,
   StreamId,
   StreamsStart,
   ToStreams,
@@ -43,6 +48,8 @@ export interface NodeThreads extends AsyncDisposable {
   drain(): Promise<void>;
   /** Serves this certificate to new connections. */
   setCertificate(pair: { readonly key: string; readonly cert: string }): void;
+  /** The same after the authorities changed: whose node's certificate is trusted no more is ended, everybody else renews. */
+  rotate(pair: { readonly key: string; readonly cert: string }): void;
 }
 
 export interface ThreadsContext {
@@ -53,6 +60,9 @@ export interface ThreadsContext {
   readonly ledger: Ledger;
   readonly log: Logger;
 }
+
+/** How long each node of a fleet that renews out of turn adds to the time in which it does, in milliseconds. */
+const renewingEach = 30;
 
 /** So many snapshots are sent at once, by all threads together. */
 const snapshotsAtOnce = 8;
@@ -87,9 +97,13 @@ export async function listen(shared: ThreadsContext, options: NodePortOptions): 
     await finish("stop");
     throw err;
   }
+  const show = (credentials: ServerCredentials): void => {
+    for (const thread of all) thread.say({ kind: "credentials", ...credentials });
+  };
   return {
     port: bound.port,
-    setCertificate: ({ key, cert }) => all.forEach((thread) => thread.say({ kind: "certificate", key, cert })),
+    setCertificate: (pair) => show({ ...pair, caPem: authority.caPem, renewWithin: undefined }),
+    rotate: (pair) => show({ ...pair, caPem: authority.caPem, renewWithin: renewWithin(shared.ledger) }),
     drain: () => finish("drain"),
     [Symbol.asyncDispose]: () => finish("stop"),
   };
@@ -188,7 +202,7 @@ class Thread {
     }
   }
 
-  async #enrol({ joinToken, kubernetesToken, name, request, peer }: Questions["enrol"]["ask"]): Promise<string> {
+  async #enrol({ joinToken, kubernetesToken, name, request, peer }: Questions["enrol"]["ask"]): Promise<Grant> {
     const { ctx, ledger, log } = this.#shared;
     const isConnected = (cluster: string, node: string): boolean => ledger.isConnected(cluster, node);
     if (joinToken !== "" && kubernetesToken !== "")
@@ -200,10 +214,10 @@ class Thread {
     );
     ledger.enrolled(node, false);
     log.info({ node: node.name, role: node.role, peer }, "node enrolled");
-    return issued.chainPem;
+    return { chainPem: issued.chainPem, trustPem: issued.trustPem };
   }
 
-  async #renew({ identity, request }: Questions["renew"]["ask"]): Promise<string> {
+  async #renew({ identity, request }: Questions["renew"]["ask"]): Promise<Grant> {
     const { ctx, ledger, log } = this.#shared;
     const cluster = await this.#cluster(identity);
     const entry = current(identity, await ledger.look(cluster.id, identity.node));
@@ -212,7 +226,7 @@ class Thread {
     );
     ledger.enrolled(node, true);
     log.info({ node: node.name }, "node renewed its certificate");
-    return issued.chainPem;
+    return { chainPem: issued.chainPem, trustPem: issued.trustPem };
   }
 
   async #admit({ identity, stream }: Questions["admit"]["ask"]): Promise<Admission> {
@@ -221,6 +235,7 @@ class Thread {
     const head = await hub.head(cluster, identity.role);
     // From here on nothing waits: who is banned before this is refused, who is after it has a claim that is ended.
     const entry = current(identity, await ledger.admit(cluster, identity.node));
+    if (entry.node.serial === identity.serial) ledger.used(entry, identity.authority);
     const { node, resync, progress } = entry;
     this.#follow(cluster);
     const line = new Line(this, stream, entry, () => hub.known(cluster, node.role) ?? head);
@@ -229,7 +244,9 @@ class Thread {
     entry.claim = line;
     this.#lines.set(stream, line);
     const followed = progress.sinks !== undefined && progress.sinks.length > 0;
-    return { node, head, refusal: progress.refusal, resync, fenced: fencedAt !== undefined, followed };
+    const renews = isOutOfTurn(identity, node, this.#authority.trusted) ? renewWithin(ledger) : undefined;
+    const fenced = fencedAt !== undefined;
+    return { node, head, refusal: progress.refusal, resync, fenced, renewWithin: renews, followed };
   }
 
   /** @throws Refusal `forbidden`. */
@@ -303,6 +320,16 @@ class Thread {
     if (line.entry.claim === line) line.entry.claim = undefined;
     if (line.entry.link === line) this.#shared.ledger.note(line.entry, { link: undefined, progress: {} });
   }
+}
+
+/** A fleet that renews is spread over a time that the writer and the handshakes are up to. */
+function renewWithin(ledger: Ledger): number {
+  return 1_000 + ledger.size * renewingEach;
+}
+
+/** Whether the authorities changed since a node was given the certificate that it comes with. */
+function isOutOfTurn({ authority, serial }: Peer, node: Enrolment, trusted: Trusted): boolean {
+  return serial !== node.serial || rotationOf({ ...node, authority }, trusted) !== "done";
 }
 
 /** Whose certificate it is, if it is the node's newest or the one before. @throws Refusal `forbidden`. */

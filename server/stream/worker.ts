@@ -62,8 +62,8 @@ function hear(
       return nodes.stream(message.stream)?.end(message.reason);
     case "resync":
       return nodes.stream(message.stream)?.resync();
-    case "certificate":
-      return nodes.setCertificate(message);
+    case "credentials":
+      return nodes.setCredentials(message);
   }
 }
 

@@ -125,7 +125,7 @@ const reads: Record<string, Body> = {
 /** The agents' part of NodeService is not on this port. */
 const elsewhere = ["NodeService/Enroll", "NodeService/Renew", "NodeService/Sync"];
 
-const issue = async () => ({ chainPem: "", serial: "0a", notAfter: 1_800_000_000_000 });
+const issue = async () => ({ chainPem: "", serial: "0a", notAfter: 1_800_000_000_000, trustPem: "", trusted: [] });
 
 test("every method of the API leaves the entries that it should, and no other", async () => {
   let ledger: Ledger | undefined;

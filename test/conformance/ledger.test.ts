@@ -15,7 +15,8 @@ test("what a node refused is remembered over a restart of the server", async () 
   const { ctx, cluster } = directory;
   const silent = pino({ level: "silent" });
   const { secret } = await createJoinToken(ctx, admin, "default", "login");
-  const issue = () => Promise.resolve({ chainPem: "", serial: "01", notAfter: 2_000_000_000_000 });
+  const issue = () =>
+    Promise.resolve({ chainPem: "", serial: "01", notAfter: 2_000_000_000_000, trustPem: "", trusted: [] });
   const { node } = await enrol(ctx, secret, "n", () => false, issue);
   const refusal = { instance: "run 1", position: { ...origin, revision: 7n } };
   {
@@ -39,7 +40,8 @@ test("two agents with one identity are told from one that restarts", async () =>
   const told: unknown[] = [];
   const ledger = new Ledger(ctx, { error: (...said: unknown[]) => void told.push(said) });
   const { secret } = await createJoinToken(ctx, admin, "default", "login");
-  const issue = () => Promise.resolve({ chainPem: "", serial: "01", notAfter: 2_000_000_000_000 });
+  const issue = () =>
+    Promise.resolve({ chainPem: "", serial: "01", notAfter: 2_000_000_000_000, trustPem: "", trusted: [] });
   const { node } = await enrol(ctx, secret, "n", () => false, issue);
   ledger.enrolled(node, false);
   const entry = ledger.entry(cluster, "n");
@@ -62,7 +64,8 @@ test("a failed write of progress is told once, and the next one writes it", asyn
     write: (command) => (isFull ? Promise.reject(new Error("database or disk is full")) : ctx.store.write(command)),
   };
   const ledger = new Ledger({ ...ctx, store }, pino({ level: "silent" }));
-  const issue = () => Promise.resolve({ chainPem: "", serial: "01", notAfter: 2_000_000_000_000 });
+  const issue = () =>
+    Promise.resolve({ chainPem: "", serial: "01", notAfter: 2_000_000_000_000, trustPem: "", trusted: [] });
   for (let n = 0; n < 250; n++) {
     const { secret } = await createJoinToken(ctx, admin, "default", "login");
     const { node } = await enrol(ctx, secret, `n${n}`, () => false, issue);

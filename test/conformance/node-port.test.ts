@@ -55,7 +55,7 @@ async function enrol(name: string, token?: string): Promise<Identity> {
   using link = await uplink();
   return {
     keyPem,
-    chainPem: await link.enroll({ joinToken: token ?? (await plane.joinToken("login")) }, request, name),
+    ...(await link.enroll({ joinToken: token ?? (await plane.joinToken("login")) }, request, name)),
   };
 }
 
@@ -173,7 +173,7 @@ describe("certificates", () => {
     const { request } = await keyAndRequest("renewing");
     const renewed = async (identity: Identity): Promise<Identity> => {
       using link = await uplink(identity);
-      return { keyPem: identity.keyPem, chainPem: await link.renew(request) };
+      return { keyPem: identity.keyPem, ...(await link.renew(request)) };
     };
     const second = await renewed(first);
     expect((await sync(first, hello)).heard[0]).toBe("welcome");

@@ -64,6 +64,8 @@ export class TestFleet implements Fleet {
         serialBefore: undefined,
         expiresAt: this.#enrolledAt + 86_400_000,
         banned: state === "banned",
+        authority: undefined,
+        trusts: [],
       },
       state,
       progress: {
@@ -139,7 +141,7 @@ export async function operatorServer(other?: (ctx: Context) => Fleet): Promise<O
   const app = Fastify({ http2: true, https: { allowHTTP1: true, key, cert }, forceCloseConnections: true });
   let url = "";
   await app.register(fastifyConnectPlugin, {
-    routes: operatorRoutes(ctx, other?.(ctx) ?? fleet, { publicUrl: () => url, log }),
+    routes: operatorRoutes(ctx, other?.(ctx) ?? fleet, { publicUrl: () => url, trusted: () => authority.trusted, log }),
     // Watches are open for as long as their clients like: without this, closing waits for them.
     shutdownTimeoutMs: 0,
   });

@@ -13,6 +13,7 @@ import { type Node_State, NodeService } from "../../proto/gen/rollcall/v1/node_p
 import { RolloutService } from "../../proto/gen/rollcall/v1/rollout_pb.ts";
 import { TokenService } from "../../proto/gen/rollcall/v1/token_pb.ts";
 import { printRole } from "../../proto/wire.ts";
+import type { Standing } from "../../server/authority-command.ts";
 import { newDatabase } from "./postgres.ts";
 import { type Started, startBin } from "./started.ts";
 
@@ -114,6 +115,15 @@ export class ControlPlane implements AsyncDisposable {
     await once(restoring.process, "close");
     if (restoring.process.exitCode !== 0) throw new Error(restoring.stderr);
     return restoring.stdout.trimEnd();
+  }
+
+  /** `rollcall-server authority STEP`: what it says. @throws Error with its output, if it refuses. */
+  async authority(step: string, ...args: string[]): Promise<Standing> {
+    const flags = ["--data", this.data, "--database", this.database, "-o", "json", ...args];
+    const changing = startBin("rollcall-server", ["authority", step, ...flags]);
+    await once(changing.process, "close");
+    if (changing.process.exitCode !== 0) throw new Error(`${changing.process.exitCode}: ${changing.stderr}`);
+    return JSON.parse(changing.stdout) as Standing;
   }
 
   async adminToken(): Promise<string> {

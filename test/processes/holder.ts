@@ -11,7 +11,7 @@ import { foldersIn, prepareFolders } from "../../agent/folders.ts";
 import { type Identity, type Server, type Stream, Uplink } from "../../agent/uplink.ts";
 import { origin } from "../../identity/position.ts";
 import type { Role } from "../../identity/scope.ts";
-import { SinkHealthSchema } from "../../proto/gen/rollcall/v1/node_pb.ts";
+import { type SinkHealth, SinkHealthSchema } from "../../proto/gen/rollcall/v1/node_pb.ts";
 import type { Position } from "../../proto/gen/rollcall/v1/resource_pb.ts";
 import { printPosition } from "../../proto/wire.ts";
 import type { ControlPlane } from "./control-plane.ts";
@@ -27,6 +27,7 @@ export class Holder implements Disposable {
   readonly #link: Uplink;
   readonly #stream: Stream;
   #sent: Position | undefined;
+  #health: SinkHealth[] = [];
 
   constructor(server: Server, identity: Identity, from = printPosition(origin), highestUid = 0) {
     this.at = from;
@@ -40,8 +41,11 @@ export class Holder implements Disposable {
       },
       closed: (error) => {
         this.ended = String(error);
+        clearInterval(beating);
       },
     });
+    // Whoever is silent for three heartbeats is gone.
+    const beating = setInterval(() => this.#beat(), 4_000);
     // The older revision: a fleet is never upgraded at once.
     const who = { protocolMin: 1, protocolMax: 1, software: "test", instanceId: "test" };
     const highest = { highestUid, highestGid: 0 };
@@ -65,8 +69,13 @@ export class Holder implements Disposable {
 
   /** Says how far its sinks are that follow by themselves. */
   say(health: readonly MessageInitShape<typeof SinkHealthSchema>[]): void {
-    const sinks = health.map((each) => create(SinkHealthSchema, each));
-    this.#stream.say({ case: "heartbeat", value: { $typeName: "rollcall.v1.Heartbeat", position: this.at, sinks } });
+    this.#health = health.map((each) => create(SinkHealthSchema, each));
+    this.#beat();
+  }
+
+  #beat(): void {
+    const said = { position: this.at, sinks: this.#health };
+    this.#stream.say({ case: "heartbeat", value: { $typeName: "rollcall.v1.Heartbeat", ...said } });
   }
 
   [Symbol.dispose](): void {
@@ -92,7 +101,7 @@ export async function enrolled(
     Array.from({ length: count }, async (_, n): Promise<Identity> => {
       using link = new Uplink(server);
       const joinToken = await plane.joinToken(role);
-      return { keyPem, chainPem: await link.enroll({ joinToken }, request, `${name}${n}`) };
+      return { keyPem, ...(await link.enroll({ joinToken }, request, `${name}${n}`)) };
     }),
   );
   return { server, identities };

@@ -1,6 +1,6 @@
 /** A real rollcall-agent process on this machine, with its own state and etc folders, behind a wire that can be cut. */
 
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Role } from "../../identity/scope.ts";
@@ -33,6 +33,8 @@ export class AgentNode implements AsyncDisposable {
     await mkdir(join(folder, "etc/rollcall"), { recursive: true });
     // It is not alone on this machine: a leaver's number may be somebody else's, or a test host's.
     await writeFile(join(folder, "etc/rollcall/policy.yaml"), "sessions: leave\n");
+    // Its own: what becomes of the control plane's file, no node sees.
+    await copyFile(plane.caFile, join(folder, "ca.pem"));
     await writeFile(join(folder, "join-token"), await plane.joinToken(role), { mode: 0o600 });
     node.start();
     await node.process.says(/"msg":"connected"/);
@@ -61,7 +63,7 @@ export class AgentNode implements AsyncDisposable {
     const { folder, name, link } = this;
     const options = {
       server: link.address,
-      ca: this.#plane.caFile,
+      ca: join(folder, "ca.pem"),
       "join-token-file": join(folder, "join-token"),
       state: this.state,
       etc: this.etc,

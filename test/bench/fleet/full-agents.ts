@@ -14,6 +14,7 @@ import { join } from "../../../agent/membership.ts";
 import { Replica } from "../../../agent/replica.ts";
 import { nssSink } from "../../../agent/sinks/nss/sink.ts";
 import { sshSink } from "../../../agent/sinks/ssh.ts";
+import { Trust } from "../../../agent/trust.ts";
 
 const [address = "", caFile = ""] = process.argv.slice(2);
 const clock: Clock = {
@@ -30,10 +31,7 @@ process.once("message", (tokens: string[]) => {
 
 async function run(tokens: readonly string[]): Promise<void> {
   const folder = await mkdtemp(path(tmpdir(), "rollcall-fleet-"));
-  const caPem = await readFile(caFile, "utf8");
-  const following = await Promise.all(
-    tokens.map((token, n) => launch(path(folder, String(n)), caPem, token, `node-${n}`)),
-  );
+  const following = await Promise.all(tokens.map((token, n) => launch(path(folder, String(n)), token, `node-${n}`)));
   process.send?.("ready");
   process.once("SIGTERM", () => {
     stopping.abort();
@@ -44,7 +42,7 @@ async function run(tokens: readonly string[]): Promise<void> {
 }
 
 /** Enrols one agent and lets it follow; resolves (with its end) once it does. */
-async function launch(state: string, caPem: string, token: string, name: string): Promise<{ ended: Promise<void> }> {
+async function launch(state: string, token: string, name: string): Promise<{ ended: Promise<void> }> {
   const { ground } = await start({
     disk: realDisk,
     state,
@@ -54,10 +52,10 @@ async function launch(state: string, caPem: string, token: string, name: string)
   const tokenFile = path(state, "private", "join-token");
   await realDisk.create(tokenFile, Buffer.from(token), { mode: 0o600 });
   const { signal } = stopping;
-  const shared = { disk: realDisk, folders: ground.folders, server: { address, caPem }, clock, log, signal };
+  const trust = new Trust(realDisk, ground.folders, () => readFile(caFile, "utf8"));
+  const shared = { disk: realDisk, folders: ground.folders, address, trust, clock, log, signal };
   const membership = await join(shared, name, { joinTokenFile: tokenFile, kubernetesTokenFile: undefined });
   if (!membership) throw new Error("stopped");
   const replica = new Replica(ground);
-  const connect = () => membership.connect();
-  return { ended: follow({ replica, connect, clock, log, signal, software: "bench", instance: randomUUID() }) };
+  return { ended: follow({ replica, membership, clock, log, signal, software: "bench", instance: randomUUID() }) };
 }

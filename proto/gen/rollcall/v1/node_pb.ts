@@ -17,7 +17,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file rollcall/v1/node.proto.
  */
 export const file_rollcall_v1_node: GenFile = /*@__PURE__*/
-  fileDesc("ChZyb2xsY2FsbC92MS9ub2RlLnByb3RvEgtyb2xsY2FsbC52MSJoCg1FbnJvbGxSZXF1ZXN0EhIKCmpvaW5fdG9rZW4YASABKAkSGwoTY2VydGlmaWNhdGVfcmVxdWVzdBgCIAEoDBIMCgRub2RlGAMgASgJEhgKEGt1YmVybmV0ZXNfdG9rZW4YBCABKAkiKwoORW5yb2xsUmVzcG9uc2USGQoRY2VydGlmaWNhdGVfY2hhaW4YASABKAkiKwoMUmVuZXdSZXF1ZXN0EhsKE2NlcnRpZmljYXRlX3JlcXVlc3QYASABKAwiKgoNUmVuZXdSZXNwb25zZRIZChFjZXJ0aWZpY2F0ZV9jaGFpbhgBIAEoCSKqAQoLU3luY1JlcXVlc3QSIwoFaGVsbG8YASABKAsyEi5yb2xsY2FsbC52MS5IZWxsb0gAEh8KA2FjaxgCIAEoCzIQLnJvbGxjYWxsLnYxLkFja0gAEiEKBG5hY2sYAyABKAsyES5yb2xsY2FsbC52MS5OYWNrSAASKwoJaGVhcnRiZWF0GAQgASgLMhYucm9sbGNhbGwudjEuSGVhcnRiZWF0SABCBQoDc2F5IqkCCgxTeW5jUmVzcG9uc2USJwoHd2VsY29tZRgBIAEoCzIULnJvbGxjYWxsLnYxLldlbGNvbWVIABIjCgVkZWx0YRgCIAEoCzISLnJvbGxjYWxsLnYxLkRlbHRhSAASNAoOc25hcHNob3RfYmVnaW4YAyABKAsyGi5yb2xsY2FsbC52MS5TbmFwc2hvdEJlZ2luSAASNAoOc25hcHNob3RfY2h1bmsYBCABKAsyGi5yb2xsY2FsbC52MS5TbmFwc2hvdENodW5rSAASMAoMc25hcHNob3RfZW5kGAUgASgLMhgucm9sbGNhbGwudjEuU25hcHNob3RFbmRIABImCgdnb19hd2F5GAYgASgLMhMucm9sbGNhbGwudjEuR29Bd2F5SABCBQoDc2F5Iq0BCgVIZWxsbxIUCgxwcm90b2NvbF9taW4YASABKA0SFAoMcHJvdG9jb2xfbWF4GAIgASgNEhAKCHNvZnR3YXJlGAMgASgJEhMKC2luc3RhbmNlX2lkGAQgASgJEicKCHBvc2l0aW9uGAUgASgLMhUucm9sbGNhbGwudjEuUG9zaXRpb24SEwoLaGlnaGVzdF91aWQYBiABKA0SEwoLaGlnaGVzdF9naWQYByABKA0iQwoKU2lua1Jlc3VsdBIMCgRzaW5rGAEgASgJEicKCGlzb2xhdGVkGAIgAygLMhUucm9sbGNhbGwudjEuSXNvbGF0ZWQiJwoISXNvbGF0ZWQSCwoDa2V5GAEgASgJEg4KBnJlYXNvbhgCIAEoCSKFAQoDQWNrEicKCHBvc2l0aW9uGAEgASgLMhUucm9sbGNhbGwudjEuUG9zaXRpb24SLQoKYXBwbHlfdGltZRgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhImCgVzaW5rcxgDIAMoCzIXLnJvbGxjYWxsLnYxLlNpbmtSZXN1bHQikwEKBE5hY2sSIQoCYXQYASABKAsyFS5yb2xsY2FsbC52MS5Qb3NpdGlvbhIYChByZWZ1c2VkX3JldmlzaW9uGAIgASgEEgwKBHNpbmsYAyABKAkSDgoGcmVhc29uGAQgASgJEhAKCHJldHJ5aW5nGAUgASgIEhAKCGRpdmVyZ2VkGAYgASgIEgwKBGJ1c3kYByABKAgiXAoJSGVhcnRiZWF0EicKCHBvc2l0aW9uGAEgASgLMhUucm9sbGNhbGwudjEuUG9zaXRpb24SJgoFc2lua3MYAiADKAsyFy5yb2xsY2FsbC52MS5TaW5rSGVhbHRoInoKClNpbmtIZWFsdGgSDAoEc2luaxgBIAEoCRIQCghyZXZpc2lvbhgCIAEoBBIOCgZyZWFzb24YAyABKAkSKQoFc2luY2UYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCWxpbmdlcmluZxgFIAMoDSLuAQoHV2VsY29tZRInCgRtb2RlGAEgASgOMhkucm9sbGNhbGwudjEuV2VsY29tZS5Nb2RlEhAKCHByb3RvY29sGAIgASgNEgwKBG5vZGUYAyABKAkSNQoSaGVhcnRiZWF0X2ludGVydmFsGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uImMKBE1vZGUSFAoQTU9ERV9VTlNQRUNJRklFRBAAEhMKD01PREVfVVBfVE9fREFURRABEg4KCk1PREVfREVMVEEQAhIRCg1NT0RFX1NOQVBTSE9UEAMSDQoJTU9ERV9XQUlUEAQioAEKBURlbHRhEiMKBGZyb20YASABKAsyFS5yb2xsY2FsbC52MS5Qb3NpdGlvbhIhCgJ0bxgCIAEoCzIVLnJvbGxjYWxsLnYxLlBvc2l0aW9uEiMKBHB1dHMYAyADKAsyFS5yb2xsY2FsbC52MS5SZXNvdXJjZRIqCghyZW1vdmFscxgEIAMoCzIYLnJvbGxjYWxsLnYxLlJlc291cmNlS2V5IkUKDVNuYXBzaG90QmVnaW4SIQoCdG8YASABKAsyFS5yb2xsY2FsbC52MS5Qb3NpdGlvbhIRCglyZXNvdXJjZXMYAiABKAQiOQoNU25hcHNob3RDaHVuaxIoCglyZXNvdXJjZXMYASADKAsyFS5yb2xsY2FsbC52MS5SZXNvdXJjZSIwCgtTbmFwc2hvdEVuZBIhCgJ0bxgBIAEoCzIVLnJvbGxjYWxsLnYxLlBvc2l0aW9uIkkKBkdvQXdheRIvCgxyZXRyeV93aXRoaW4YASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDgoGcmVhc29uGAIgASgJIsAFCgROb2RlEgwKBG5hbWUYASABKAkSDwoHY2x1c3RlchgCIAEoCRIfCgRyb2xlGAMgASgOMhEucm9sbGNhbGwudjEuUm9sZRImCgVzdGF0ZRgEIAEoDjIXLnJvbGxjYWxsLnYxLk5vZGUuU3RhdGUSJAoFYWNrZWQYBSABKAsyFS5yb2xsY2FsbC52MS5Qb3NpdGlvbhIsCghhY2tlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoHc2Vlbl9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJgoDYWdlGAggASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiUKB3JlZnVzZWQYCSABKAsyFC5yb2xsY2FsbC52MS5SZWZ1c2VkEhAKCHNvZnR3YXJlGAogASgJEjcKE2NlcnRpZmljYXRlX2V4cGlyZXMYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKCGRlZ3JhZGVkGAwgAygLMhcucm9sbGNhbGwudjEuU2lua1Jlc3VsdBIqCgdsYXRlbmN5GA0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhQKDGRlbGl2ZXJlZF9ieRgOIAEoCRImCgVzaW5rcxgPIAMoCzIXLnJvbGxjYWxsLnYxLlNpbmtIZWFsdGginwEKBVN0YXRlEhUKEVNUQVRFX1VOU1BFQ0lGSUVEEAASEQoNU1RBVEVfQ1VSUkVOVBABEhIKDlNUQVRFX1VQREFUSU5HEAISEQoNU1RBVEVfUkVGVVNFRBADEg8KC1NUQVRFX1NUQUxFEAQSEQoNU1RBVEVfUEVORElORxAFEg8KC1NUQVRFX0FIRUFEEAYSEAoMU1RBVEVfQkFOTkVEEAcicwoHUmVmdXNlZBIQCghyZXZpc2lvbhgBIAEoBBIMCgRzaW5rGAIgASgJEg4KBnJlYXNvbhgDIAEoCRImCgJhdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEAoIcmV0cnlpbmcYBSABKAgiSgoQTGlzdE5vZGVzUmVxdWVzdBIPCgdjbHVzdGVyGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoBRISCgpwYWdlX3Rva2VuGAMgASgJIk4KEUxpc3ROb2Rlc1Jlc3BvbnNlEiAKBW5vZGVzGAEgAygLMhEucm9sbGNhbGwudjEuTm9kZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiLwoOR2V0Tm9kZVJlcXVlc3QSDwoHY2x1c3RlchgBIAEoCRIMCgRub2RlGAIgASgJIjIKD0dldE5vZGVSZXNwb25zZRIfCgRub2RlGAEgASgLMhEucm9sbGNhbGwudjEuTm9kZSIyChFSZXN5bmNOb2RlUmVxdWVzdBIPCgdjbHVzdGVyGAEgASgJEgwKBG5vZGUYAiABKAkiNQoSUmVzeW5jTm9kZVJlc3BvbnNlEh8KBG5vZGUYASABKAsyES5yb2xsY2FsbC52MS5Ob2RlIi8KDkJhbk5vZGVSZXF1ZXN0Eg8KB2NsdXN0ZXIYASABKAkSDAoEbm9kZRgCIAEoCSIyCg9CYW5Ob2RlUmVzcG9uc2USHwoEbm9kZRgBIAEoCzIRLnJvbGxjYWxsLnYxLk5vZGUqUwoEUm9sZRIUChBST0xFX1VOU1BFQ0lGSUVEEAASDgoKUk9MRV9MT0dJThABEhAKDFJPTEVfQ09NUFVURRACEhMKD1JPTEVfQ09OVFJPTExFUhADMvgDCgtOb2RlU2VydmljZRJBCgZFbnJvbGwSGi5yb2xsY2FsbC52MS5FbnJvbGxSZXF1ZXN0Ghsucm9sbGNhbGwudjEuRW5yb2xsUmVzcG9uc2USPgoFUmVuZXcSGS5yb2xsY2FsbC52MS5SZW5ld1JlcXVlc3QaGi5yb2xsY2FsbC52MS5SZW5ld1Jlc3BvbnNlEj8KBFN5bmMSGC5yb2xsY2FsbC52MS5TeW5jUmVxdWVzdBoZLnJvbGxjYWxsLnYxLlN5bmNSZXNwb25zZSgBMAESSgoJTGlzdE5vZGVzEh0ucm9sbGNhbGwudjEuTGlzdE5vZGVzUmVxdWVzdBoeLnJvbGxjYWxsLnYxLkxpc3ROb2Rlc1Jlc3BvbnNlEkQKB0dldE5vZGUSGy5yb2xsY2FsbC52MS5HZXROb2RlUmVxdWVzdBocLnJvbGxjYWxsLnYxLkdldE5vZGVSZXNwb25zZRJNCgpSZXN5bmNOb2RlEh4ucm9sbGNhbGwudjEuUmVzeW5jTm9kZVJlcXVlc3QaHy5yb2xsY2FsbC52MS5SZXN5bmNOb2RlUmVzcG9uc2USRAoHQmFuTm9kZRIbLnJvbGxjYWxsLnYxLkJhbk5vZGVSZXF1ZXN0Ghwucm9sbGNhbGwudjEuQmFuTm9kZVJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_rollcall_v1_resource]);
+  fileDesc("ChZyb2xsY2FsbC92MS9ub2RlLnByb3RvEgtyb2xsY2FsbC52MSJoCg1FbnJvbGxSZXF1ZXN0EhIKCmpvaW5fdG9rZW4YASABKAkSGwoTY2VydGlmaWNhdGVfcmVxdWVzdBgCIAEoDBIMCgRub2RlGAMgASgJEhgKEGt1YmVybmV0ZXNfdG9rZW4YBCABKAkiQQoORW5yb2xsUmVzcG9uc2USGQoRY2VydGlmaWNhdGVfY2hhaW4YASABKAkSFAoMdHJ1c3RfYnVuZGxlGAIgASgJIisKDFJlbmV3UmVxdWVzdBIbChNjZXJ0aWZpY2F0ZV9yZXF1ZXN0GAEgASgMIkAKDVJlbmV3UmVzcG9uc2USGQoRY2VydGlmaWNhdGVfY2hhaW4YASABKAkSFAoMdHJ1c3RfYnVuZGxlGAIgASgJIqoBCgtTeW5jUmVxdWVzdBIjCgVoZWxsbxgBIAEoCzISLnJvbGxjYWxsLnYxLkhlbGxvSAASHwoDYWNrGAIgASgLMhAucm9sbGNhbGwudjEuQWNrSAASIQoEbmFjaxgDIAEoCzIRLnJvbGxjYWxsLnYxLk5hY2tIABIrCgloZWFydGJlYXQYBCABKAsyFi5yb2xsY2FsbC52MS5IZWFydGJlYXRIAEIFCgNzYXkiqQIKDFN5bmNSZXNwb25zZRInCgd3ZWxjb21lGAEgASgLMhQucm9sbGNhbGwudjEuV2VsY29tZUgAEiMKBWRlbHRhGAIgASgLMhIucm9sbGNhbGwudjEuRGVsdGFIABI0Cg5zbmFwc2hvdF9iZWdpbhgDIAEoCzIaLnJvbGxjYWxsLnYxLlNuYXBzaG90QmVnaW5IABI0Cg5zbmFwc2hvdF9jaHVuaxgEIAEoCzIaLnJvbGxjYWxsLnYxLlNuYXBzaG90Q2h1bmtIABIwCgxzbmFwc2hvdF9lbmQYBSABKAsyGC5yb2xsY2FsbC52MS5TbmFwc2hvdEVuZEgAEiYKB2dvX2F3YXkYBiABKAsyEy5yb2xsY2FsbC52MS5Hb0F3YXlIAEIFCgNzYXkirQEKBUhlbGxvEhQKDHByb3RvY29sX21pbhgBIAEoDRIUCgxwcm90b2NvbF9tYXgYAiABKA0SEAoIc29mdHdhcmUYAyABKAkSEwoLaW5zdGFuY2VfaWQYBCABKAkSJwoIcG9zaXRpb24YBSABKAsyFS5yb2xsY2FsbC52MS5Qb3NpdGlvbhITCgtoaWdoZXN0X3VpZBgGIAEoDRITCgtoaWdoZXN0X2dpZBgHIAEoDSJDCgpTaW5rUmVzdWx0EgwKBHNpbmsYASABKAkSJwoIaXNvbGF0ZWQYAiADKAsyFS5yb2xsY2FsbC52MS5Jc29sYXRlZCInCghJc29sYXRlZBILCgNrZXkYASABKAkSDgoGcmVhc29uGAIgASgJIoUBCgNBY2sSJwoIcG9zaXRpb24YASABKAsyFS5yb2xsY2FsbC52MS5Qb3NpdGlvbhItCgphcHBseV90aW1lGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiYKBXNpbmtzGAMgAygLMhcucm9sbGNhbGwudjEuU2lua1Jlc3VsdCKTAQoETmFjaxIhCgJhdBgBIAEoCzIVLnJvbGxjYWxsLnYxLlBvc2l0aW9uEhgKEHJlZnVzZWRfcmV2aXNpb24YAiABKAQSDAoEc2luaxgDIAEoCRIOCgZyZWFzb24YBCABKAkSEAoIcmV0cnlpbmcYBSABKAgSEAoIZGl2ZXJnZWQYBiABKAgSDAoEYnVzeRgHIAEoCCJcCglIZWFydGJlYXQSJwoIcG9zaXRpb24YASABKAsyFS5yb2xsY2FsbC52MS5Qb3NpdGlvbhImCgVzaW5rcxgCIAMoCzIXLnJvbGxjYWxsLnYxLlNpbmtIZWFsdGgiegoKU2lua0hlYWx0aBIMCgRzaW5rGAEgASgJEhAKCHJldmlzaW9uGAIgASgEEg4KBnJlYXNvbhgDIAEoCRIpCgVzaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJbGluZ2VyaW5nGAUgAygNIp8CCgdXZWxjb21lEicKBG1vZGUYASABKA4yGS5yb2xsY2FsbC52MS5XZWxjb21lLk1vZGUSEAoIcHJvdG9jb2wYAiABKA0SDAoEbm9kZRgDIAEoCRI1ChJoZWFydGJlYXRfaW50ZXJ2YWwYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLwoMcmVuZXdfd2l0aGluGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uImMKBE1vZGUSFAoQTU9ERV9VTlNQRUNJRklFRBAAEhMKD01PREVfVVBfVE9fREFURRABEg4KCk1PREVfREVMVEEQAhIRCg1NT0RFX1NOQVBTSE9UEAMSDQoJTU9ERV9XQUlUEAQioAEKBURlbHRhEiMKBGZyb20YASABKAsyFS5yb2xsY2FsbC52MS5Qb3NpdGlvbhIhCgJ0bxgCIAEoCzIVLnJvbGxjYWxsLnYxLlBvc2l0aW9uEiMKBHB1dHMYAyADKAsyFS5yb2xsY2FsbC52MS5SZXNvdXJjZRIqCghyZW1vdmFscxgEIAMoCzIYLnJvbGxjYWxsLnYxLlJlc291cmNlS2V5IkUKDVNuYXBzaG90QmVnaW4SIQoCdG8YASABKAsyFS5yb2xsY2FsbC52MS5Qb3NpdGlvbhIRCglyZXNvdXJjZXMYAiABKAQiOQoNU25hcHNob3RDaHVuaxIoCglyZXNvdXJjZXMYASADKAsyFS5yb2xsY2FsbC52MS5SZXNvdXJjZSIwCgtTbmFwc2hvdEVuZBIhCgJ0bxgBIAEoCzIVLnJvbGxjYWxsLnYxLlBvc2l0aW9uIkkKBkdvQXdheRIvCgxyZXRyeV93aXRoaW4YASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDgoGcmVhc29uGAIgASgJIvYGCgROb2RlEgwKBG5hbWUYASABKAkSDwoHY2x1c3RlchgCIAEoCRIfCgRyb2xlGAMgASgOMhEucm9sbGNhbGwudjEuUm9sZRImCgVzdGF0ZRgEIAEoDjIXLnJvbGxjYWxsLnYxLk5vZGUuU3RhdGUSJAoFYWNrZWQYBSABKAsyFS5yb2xsY2FsbC52MS5Qb3NpdGlvbhIsCghhY2tlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoHc2Vlbl9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJgoDYWdlGAggASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiUKB3JlZnVzZWQYCSABKAsyFC5yb2xsY2FsbC52MS5SZWZ1c2VkEhAKCHNvZnR3YXJlGAogASgJEjcKE2NlcnRpZmljYXRlX2V4cGlyZXMYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKCGRlZ3JhZGVkGAwgAygLMhcucm9sbGNhbGwudjEuU2lua1Jlc3VsdBIqCgdsYXRlbmN5GA0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhQKDGRlbGl2ZXJlZF9ieRgOIAEoCRImCgVzaW5rcxgPIAMoCzIXLnJvbGxjYWxsLnYxLlNpbmtIZWFsdGgSEQoJYXV0aG9yaXR5GBQgASgJEg4KBnRydXN0cxgVIAMoCRIsCghyb3RhdGlvbhgWIAEoDjIaLnJvbGxjYWxsLnYxLk5vZGUuUm90YXRpb24inwEKBVN0YXRlEhUKEVNUQVRFX1VOU1BFQ0lGSUVEEAASEQoNU1RBVEVfQ1VSUkVOVBABEhIKDlNUQVRFX1VQREFUSU5HEAISEQoNU1RBVEVfUkVGVVNFRBADEg8KC1NUQVRFX1NUQUxFEAQSEQoNU1RBVEVfUEVORElORxAFEg8KC1NUQVRFX0FIRUFEEAYSEAoMU1RBVEVfQkFOTkVEEAciYwoIUm90YXRpb24SGAoUUk9UQVRJT05fVU5TUEVDSUZJRUQQABIRCg1ST1RBVElPTl9ET05FEAESFQoRUk9UQVRJT05fTEVBUk5JTkcQAhITCg9ST1RBVElPTl9CRUhJTkQQAyJzCgdSZWZ1c2VkEhAKCHJldmlzaW9uGAEgASgEEgwKBHNpbmsYAiABKAkSDgoGcmVhc29uGAMgASgJEiYKAmF0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghyZXRyeWluZxgFIAEoCCJKChBMaXN0Tm9kZXNSZXF1ZXN0Eg8KB2NsdXN0ZXIYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiTgoRTGlzdE5vZGVzUmVzcG9uc2USIAoFbm9kZXMYASADKAsyES5yb2xsY2FsbC52MS5Ob2RlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIvCg5HZXROb2RlUmVxdWVzdBIPCgdjbHVzdGVyGAEgASgJEgwKBG5vZGUYAiABKAkiMgoPR2V0Tm9kZVJlc3BvbnNlEh8KBG5vZGUYASABKAsyES5yb2xsY2FsbC52MS5Ob2RlIjIKEVJlc3luY05vZGVSZXF1ZXN0Eg8KB2NsdXN0ZXIYASABKAkSDAoEbm9kZRgCIAEoCSI1ChJSZXN5bmNOb2RlUmVzcG9uc2USHwoEbm9kZRgBIAEoCzIRLnJvbGxjYWxsLnYxLk5vZGUiLwoOQmFuTm9kZVJlcXVlc3QSDwoHY2x1c3RlchgBIAEoCRIMCgRub2RlGAIgASgJIjIKD0Jhbk5vZGVSZXNwb25zZRIfCgRub2RlGAEgASgLMhEucm9sbGNhbGwudjEuTm9kZSpTCgRSb2xlEhQKEFJPTEVfVU5TUEVDSUZJRUQQABIOCgpST0xFX0xPR0lOEAESEAoMUk9MRV9DT01QVVRFEAISEwoPUk9MRV9DT05UUk9MTEVSEAMy+AMKC05vZGVTZXJ2aWNlEkEKBkVucm9sbBIaLnJvbGxjYWxsLnYxLkVucm9sbFJlcXVlc3QaGy5yb2xsY2FsbC52MS5FbnJvbGxSZXNwb25zZRI+CgVSZW5ldxIZLnJvbGxjYWxsLnYxLlJlbmV3UmVxdWVzdBoaLnJvbGxjYWxsLnYxLlJlbmV3UmVzcG9uc2USPwoEU3luYxIYLnJvbGxjYWxsLnYxLlN5bmNSZXF1ZXN0Ghkucm9sbGNhbGwudjEuU3luY1Jlc3BvbnNlKAEwARJKCglMaXN0Tm9kZXMSHS5yb2xsY2FsbC52MS5MaXN0Tm9kZXNSZXF1ZXN0Gh4ucm9sbGNhbGwudjEuTGlzdE5vZGVzUmVzcG9uc2USRAoHR2V0Tm9kZRIbLnJvbGxjYWxsLnYxLkdldE5vZGVSZXF1ZXN0Ghwucm9sbGNhbGwudjEuR2V0Tm9kZVJlc3BvbnNlEk0KClJlc3luY05vZGUSHi5yb2xsY2FsbC52MS5SZXN5bmNOb2RlUmVxdWVzdBofLnJvbGxjYWxsLnYxLlJlc3luY05vZGVSZXNwb25zZRJECgdCYW5Ob2RlEhsucm9sbGNhbGwudjEuQmFuTm9kZVJlcXVlc3QaHC5yb2xsY2FsbC52MS5CYW5Ob2RlUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_rollcall_v1_resource]);
 
 /**
  * A request to join.
@@ -69,11 +69,20 @@ export const EnrollRequestSchema: GenMessage<EnrollRequest> = /*@__PURE__*/
  */
 export type EnrollResponse = Message<"rollcall.v1.EnrollResponse"> & {
   /**
-   * PEM: the client certificate, then the certificate authority's.
+   * PEM: the client certificate, then that of the authority that signed it.
    *
    * @generated from field: string certificate_chain = 1;
    */
   certificateChain: string;
+
+  /**
+   * PEM: the certificates of every authority that the control plane's own certificate may be of from now on. It takes the place
+   * of what the agent trusted before, is kept by it, and includes the authority that signed the client certificate. At most 64
+   * KiB. Empty from a server of before rotation: the agent goes on with what it has.
+   *
+   * @generated from field: string trust_bundle = 2;
+   */
+  trustBundle: string;
 };
 
 /**
@@ -116,6 +125,13 @@ export type RenewResponse = Message<"rollcall.v1.RenewResponse"> & {
    * @generated from field: string certificate_chain = 1;
    */
   certificateChain: string;
+
+  /**
+   * As EnrollResponse.trust_bundle.
+   *
+   * @generated from field: string trust_bundle = 2;
+   */
+  trustBundle: string;
 };
 
 /**
@@ -191,7 +207,7 @@ export type SyncResponse = Message<"rollcall.v1.SyncResponse"> & {
    */
   say: {
     /**
-     * First message of a stream, once: how it will go on.
+     * First message of a stream: how it will go on. Sent again only to set renew_within, which old agents pass over.
      *
      * @generated from field: rollcall.v1.Welcome welcome = 1;
      */
@@ -577,6 +593,14 @@ export type Welcome = Message<"rollcall.v1.Welcome"> & {
    * @generated from field: google.protobuf.Duration heartbeat_interval = 4;
    */
   heartbeatInterval?: Duration | undefined;
+
+  /**
+   * The agent shall Renew after a random time up to this, though its certificate may be far from half its life: the authorities have
+   * changed since it was given. Absent: there is no need.
+   *
+   * @generated from field: google.protobuf.Duration renew_within = 5;
+   */
+  renewWithin?: Duration | undefined;
 };
 
 /**
@@ -891,6 +915,28 @@ export type Node = Message<"rollcall.v1.Node"> & {
    * @generated from field: repeated rollcall.v1.SinkHealth sinks = 15;
    */
   sinks: SinkHealth[];
+
+  /**
+   * Which authority its newest certificate is of: the first 16 hex digits of the authority's SHA-256; "" if that is not known, since
+   * the node has not connected with it yet.
+   *
+   * @generated from field: string authority = 20;
+   */
+  authority: string;
+
+  /**
+   * The authorities that it was given to trust with that certificate.
+   *
+   * @generated from field: repeated string trusts = 21;
+   */
+  trusts: string[];
+
+  /**
+   * Where it is.
+   *
+   * @generated from field: rollcall.v1.Node.Rotation rotation = 22;
+   */
+  rotation: Node_Rotation;
 };
 
 /**
@@ -975,6 +1021,54 @@ export type Node_State = (typeof Node_State)[keyof typeof Node_State] | UnknownE
  */
 export const Node_StateSchema: GenEnum<Node_State> = /*@__PURE__*/
   enumDesc(file_rollcall_v1_node, 19, 0);
+
+/**
+ * Where a node is in a rotation of the authority.
+ *
+ * @generated from enum rollcall.v1.Node.Rotation
+ */
+export const Node_Rotation = {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: ROTATION_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * It uses a certificate of the authority that signs, and trusts those that the control plane does.
+   *
+   * @generated from enum value: ROTATION_DONE = 1;
+   */
+  DONE: 1,
+
+  /**
+   * It uses a certificate of the authority that signs, but does not trust the same ones yet.
+   *
+   * @generated from enum value: ROTATION_LEARNING = 2;
+   */
+  LEARNING: 2,
+
+  /**
+   * Its certificate is of an authority that signs no more, or that is not known; so is one that it was not seen to use yet.
+   *
+   * @generated from enum value: ROTATION_BEHIND = 3;
+   */
+  BEHIND: 3,
+} as const;
+
+/**
+ * Where a node is in a rotation of the authority.
+ *
+ * @generated from enum rollcall.v1.Node.Rotation
+ */
+export type Node_Rotation = (typeof Node_Rotation)[keyof typeof Node_Rotation] | UnknownEnum;
+
+/**
+ * Describes the enum rollcall.v1.Node.Rotation.
+ */
+export const Node_RotationSchema: GenEnum<Node_Rotation> = /*@__PURE__*/
+  enumDesc(file_rollcall_v1_node, 19, 1);
 
 /**
  * A refusal by a node.
