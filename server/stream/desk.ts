@@ -35,6 +35,8 @@ export class Desk implements Disposable {
   /** @throws Refusal, as the other thread refuses; Error if it failed there. */
   ask<Q extends Question>(question: Q, ask: Questions[Q]["ask"]): Promise<Questions[Q]["answer"]> {
     const id = ++this.#lastId;
+    // What was noted before is known before: a node that refuses and comes back at once is not sent the same again.
+    this.#tellNotes();
     return new Promise((resolve, reject) => {
       this.#asked.set(id, { resolve: resolve as Asked["resolve"], reject });
       this.say({ kind: "ask", id, question, ask });
