@@ -25,8 +25,8 @@ const { keyPem, chainPem } = (() => {
 })();
 
 /** A node whose clock jumps from sleep to sleep; `random` is what it draws, in order, and then a half. */
-async function node(random: number[] = [], failures = 0) {
-  const clock = { now: 0, sleeps: 0 };
+async function node(random: number[] = [], { failures = 0, wanted = 1, ahead = 0 } = {}) {
+  const clock = { now: ahead, sleeps: 0 };
   const stopping = new AbortController();
   const disk = new SimulatedDisk();
   disk.plant(`${folders.private}/key.pem`, Buffer.from(keyPem));
@@ -50,13 +50,14 @@ async function node(random: number[] = [], failures = 0) {
     async renew() {
       if (failures-- > 0) throw new Error("renew: no answer");
       renewals.push(clock.now);
-      stopping.abort();
+      if (renewals.length === wanted) stopping.abort();
       return { chainPem, trustPem: undefined };
     },
     [Symbol.dispose]: () => undefined,
   } as unknown as Uplink);
   return {
     membership,
+    renewals,
     /** When it renewed, in hours; `each` is called before each sleep. */
     async renewed(each?: (at: number) => void): Promise<number | undefined> {
       during = each;
@@ -79,7 +80,7 @@ test("each node draws its time once, however often it looks at the clock, and a 
 });
 
 test("a renewal that fails is tried again, later each time, and long before the certificate ends", async () => {
-  const time = await (await node([0], 5)).renewed();
+  const time = await (await node([0], { failures: 5 })).renewed();
   expect(time).toBeGreaterThan(12);
   expect(time).toBeLessThan(12.1);
 });
@@ -95,6 +96,13 @@ test("asked to, it renews within the time that it was given, wherever its half-l
     });
     expect(time).toBeCloseTo(3 + draw / 6, 5);
   }
+});
+
+test("a clock that is days ahead renews at once, and then every ten minutes at most: the server is not besieged", async () => {
+  const { renewals, renewed } = await node([0.5], { ahead: Date.now() + 50 * hour, wanted: 5 });
+  await renewed();
+  const [first = 0] = renewals;
+  expect(renewals.map((at) => Math.round((at - first) / 60_000))).toEqual([0, 10, 20, 30, 40]);
 });
 
 test("asked for a time after its half-life, or without bounds, it renews no later for it", async () => {

@@ -78,7 +78,7 @@ export class Membership {
       try {
         using uplink = await this.connect();
         this.#credentials = await keepGrant(this.#options, await uplink.renew(await newRequest(disk, folders)));
-        this.#due = halfLife(this.#credentials.life, clock.random());
+        this.#due = Math.max(halfLife(this.#credentials.life, clock.random()), clock.now() + rest);
         log.info({ until: new Date(this.#credentials.life.to).toISOString() }, "certificate renewed");
         this.#onRenewed();
         return;
@@ -88,6 +88,9 @@ export class Membership {
     }
   }
 }
+
+/** How long a fresh certificate is left alone, in milliseconds: to a clock that is far ahead, every one is due at once. */
+const rest = 600_000;
 
 /** A server that asks for renewals in a longer time than this, in milliseconds, need not ask: half a certificate's life is shorter. */
 const longestAsked = 24 * 3_600_000;

@@ -14,7 +14,9 @@ export type Reason =
   /** The state forbids it now: a name that is taken, a token that is spent. */
   | "conflict"
   /** A range or a limit is used up. */
-  | "exhausted";
+  | "exhausted"
+  /** Nothing is wrong with the request: what it needs is away for now, and it may be made again. */
+  | "unavailable";
 
 /** Thrown for a request that is turned down; the message is for the person who made it: what, where, which rule. */
 export class Refusal extends Error {

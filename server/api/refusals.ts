@@ -17,6 +17,7 @@ const codes = {
   "not-found": Code.NotFound,
   conflict: Code.FailedPrecondition,
   exhausted: Code.ResourceExhausted,
+  unavailable: Code.Unavailable,
 } as const satisfies Record<Reason, Code>;
 
 /** Methods that make what their caller names: a conflict there is that it exists. */
@@ -45,6 +46,8 @@ export function refusals(log: Logger): Interceptor {
 export function toConnectError(error: unknown, log: Logger, method: DescMethod): ConnectError {
   if (error instanceof ConnectError) return error;
   if (error instanceof Refusal) {
+    // The log has what is the matter with the database.
+    if (error.reason === "unavailable") log.error({ err: error, method: method.name }, "call failed");
     const exists = error.reason === "conflict" && makers.has(method);
     return new ConnectError(error.message, exists ? Code.AlreadyExists : codes[error.reason]);
   }

@@ -64,7 +64,7 @@ export async function openEpochs(ctx: Context, actor: Actor, known: Known): Prom
       const highestUid = known.highestUid ?? Math.max(0, ...there.map((progress) => progress.highestUid));
       const highestGid = known.highestGid ?? Math.max(0, ...there.map((progress) => progress.highestGid));
       await raise(tx, org, [highestUid, highestGid]);
-      const epoch = { seq: head.login.epoch.seq + 1n, id: ctx.newId().replaceAll("-", "") };
+      const epoch = { seq: above(head.login.epoch.seq, there), id: ctx.newId().replaceAll("-", "") };
       await tx.clusters.openEpoch(id, epoch);
       const after = { epoch: String(epoch.seq), highestUid, highestGid, nodesAhead };
       record(tx, actor, { org, action: "cluster.restore", subject: named(name, id), after });
@@ -72,6 +72,18 @@ export async function openEpochs(ctx: Context, actor: Actor, known: Known): Prom
     }
     return opened;
   });
+}
+
+/** How many epochs a database can have missed: a node that claims to have seen more of them lies. */
+const mostMissed = 1000n;
+
+/**
+ * The number of a new epoch. One that nodes have heard of is none: after the same backup was put back before, they hold what was
+ * streamed in the epoch that was opened then.
+ */
+function above(own: bigint, nodes: readonly { readonly epoch: bigint }[]): bigint {
+  const heard = nodes.map(({ epoch }) => epoch).filter((epoch) => epoch <= own + mostMissed);
+  return [own, ...heard].reduce((highest, epoch) => (epoch > highest ? epoch : highest)) + 1n;
 }
 
 /** A private group's gid is its person's uid: each number raises the range that it is of. */

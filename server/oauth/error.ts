@@ -1,5 +1,7 @@
 /** How a token request that was turned down looks (RFC 6749, section 5.2): one word of a few, and a sentence for people. */
 
+import { Refusal } from "../../identity/refusal.ts";
+
 const statuses = {
   invalid_request: 400,
   invalid_client: 401,
@@ -9,7 +11,7 @@ const statuses = {
 
 type Word = keyof typeof statuses;
 
-/** What is answered, whether the client used the Basic scheme and must be told of it, and whether it is our bug. */
+/** What is answered, whether the client used the Basic scheme and must be told of it, and whether it is our own trouble, which the log tells. */
 export interface OauthFailure {
   readonly status: number;
   readonly body: { readonly error: string; readonly error_description?: string };
@@ -43,6 +45,10 @@ export class OauthError extends Error {
         challenge,
         bug: false,
       };
+    }
+    if (error instanceof Refusal && error.reason === "unavailable") {
+      const body = { error: "temporarily_unavailable", error_description: error.message };
+      return { status: 503, body, challenge: false, bug: true };
     }
     const status = refusedByFastify(error);
     if (status === undefined) return { status: 500, body: { error: "server_error" }, challenge: false, bug: true };

@@ -10,6 +10,9 @@ import type { Context } from "../directory/context.ts";
 import { OauthError } from "./error.ts";
 import { parseForm, readCredentials } from "./request.ts";
 
+/** When to come back while the database is away, in seconds. */
+const retryAfter = 5;
+
 /** No token request is longer; the credentials are some hundred bytes. */
 const largestBody = 8 * 1024;
 
@@ -63,7 +66,9 @@ function speakOauth(scope: FastifyInstance, strangers: Strangers): void {
   scope.setErrorHandler(async (error, request, reply) => {
     const { status, body, challenge, bug } = OauthError.of(error);
     if (bug) request.log.error({ err: error }, "token request failed");
-    if (status !== 429) await strangers.count(request);
+    // Who asks while the database is away has done nothing wrong.
+    if (status === 503) reply.header("retry-after", retryAfter);
+    else if (status !== 429) await strangers.count(request);
     if (challenge) reply.header("www-authenticate", 'Basic realm="oauth"');
     return reply.code(status).send(body);
   });

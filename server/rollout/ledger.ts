@@ -45,7 +45,7 @@ export interface Link {
 }
 
 /** What a node says first, and whether the log has the position that it says. */
-export interface Greeting extends Pick<Progress, "software" | "highestUid" | "highestGid" | "ahead"> {
+export interface Greeting extends Pick<Progress, "software" | "highestUid" | "highestGid" | "epoch" | "ahead"> {
   readonly known: boolean;
   readonly instance: string;
 }
@@ -182,9 +182,9 @@ export class Ledger implements Fleet, AsyncDisposable {
   /** Takes in a stream whose node said Hello. One that lost its memory holds nothing any more of what it once proved. */
   greeted(entry: Entry, link: Link, said: Greeting): void {
     this.#meet(entry, said.instance);
-    const { software, highestUid, highestGid, ahead, known } = said;
+    const { software, highestUid, highestGid, epoch, ahead, known } = said;
     const holds = known ? {} : { acked: undefined, ackedAt: undefined };
-    const progress = { software, highestUid, highestGid, ahead, seenAt: this.#ctx.now(), ...holds };
+    const progress = { software, highestUid, highestGid, epoch, ahead, seenAt: this.#ctx.now(), ...holds };
     this.note(entry, { link, deliveredBy: undefined, latency: undefined, progress });
   }
 

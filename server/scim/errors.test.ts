@@ -20,6 +20,11 @@ test.each([
   ]);
 });
 
+test("a database that is away is 503, and is logged", () => {
+  const { status, body, bug } = failureOf(new Refusal("unavailable", "later"));
+  expect([status, body.status, body.detail, bug]).toEqual([503, "503", "later", true]);
+});
+
 test("anything else is our bug, and says nothing", () => {
   for (const error of [new Error("secret"), "secret", undefined, { statusCode: 400, message: "secret" }]) {
     const { status, body, bug } = failureOf(error);

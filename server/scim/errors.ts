@@ -60,22 +60,26 @@ export const httpStatus = {
   "not-found": 404,
   conflict: 409,
   exhausted: 507,
+  unavailable: 503,
 } as const satisfies Record<Reason, number>;
 
 const usualScimType: Partial<Record<Reason, ScimType>> = { invalid: "invalidValue", conflict: "uniqueness" };
 
-/** What is said to the client, and whether it is our bug (then the log has the rest). */
+/** What is said to the client, and whether it is our own trouble: a bug, or a database that is away (then the log has the rest). */
 export interface Failure {
   readonly status: number;
   readonly body: Readonly<Record<string, unknown>>;
   readonly bug: boolean;
 }
 
+/** When to come back after a 503, in seconds: a database restarts in some. Identity providers know whole numbers only. */
+export const retryAfter = 5;
+
 export function failureOf(error: unknown): Failure {
   if (error instanceof HttpRefusal) return { ...failure(error.status, error.message), bug: false };
   if (error instanceof Refusal) {
     const scimType = error instanceof ScimRefusal ? error.scimType : usualScimType[error.reason];
-    return { ...failure(httpStatus[error.reason], error.message, scimType), bug: false };
+    return { ...failure(httpStatus[error.reason], error.message, scimType), bug: error.reason === "unavailable" };
   }
   const status = refusedByFastify(error);
   if (status !== undefined) return { ...failure(status, transport[status], undefined), bug: false };

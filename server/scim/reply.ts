@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { refuse } from "../../identity/refusal.ts";
 import type { Discovery } from "./discovery.ts";
 import type { Answer } from "./endpoint.ts";
-import { failure, failureOf } from "./errors.ts";
+import { failure, failureOf, httpStatus, retryAfter } from "./errors.ts";
 
 export const mediaType = "application/scim+json";
 
@@ -21,6 +21,7 @@ export function answerFailures(scope: FastifyInstance): void {
   scope.setErrorHandler((error, request, reply) => {
     const { status, body, bug } = failureOf(error);
     if (bug) request.log.error({ err: error }, "scim request failed");
+    if (status === httpStatus.unavailable) reply.header("retry-after", retryAfter);
     return say(reply, { status, body });
   });
   scope.setNotFoundHandler((request, reply) => {

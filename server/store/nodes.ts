@@ -47,6 +47,8 @@ export interface Progress {
   /** The highest numbers that it was ever told of; 0: none. */
   readonly highestUid: number;
   readonly highestGid: number;
+  /** The epoch of what it said to hold in its last Hello; 0n: nothing. */
+  readonly epoch: bigint;
   /** Whether it held more than this database knew, at its last Hello. */
   readonly ahead: boolean;
   /** Which run of the agent refused what, so that a reconnect of the same one is not sent it again. */
@@ -274,6 +276,7 @@ export const unseen: Progress = {
   refused: undefined,
   highestUid: 0,
   highestGid: 0,
+  epoch: 0n,
   ahead: false,
   refusal: undefined,
   sinks: undefined,
@@ -288,6 +291,8 @@ function progressRow({ software, seenAt, acked, ackedAt, degraded, refused, ...c
   return {
     highest_uid: claims.highestUid,
     highest_gid: claims.highestGid,
+    // A node may say any; what no number holds exactly is nobody's.
+    highest_epoch: claims.epoch > BigInt(Number.MAX_SAFE_INTEGER) ? 0 : Number(claims.epoch),
     ahead: Number(claims.ahead),
     refusal: claims.refusal ? printRefusal(claims.refusal) : null,
     sinks: claims.sinks ? printSinks(claims.sinks) : null,
@@ -328,6 +333,7 @@ function fromRow(row: Selectable<Schema["nodes"]>): Node {
       sinks: row.sinks === null ? undefined : parseSinks(row.sinks),
       highestUid: Number(row.highest_uid),
       highestGid: Number(row.highest_gid),
+      epoch: BigInt(row.highest_epoch),
       ahead: row.ahead === 1,
       software: row.software ?? undefined,
       seenAt: row.seen_at === null ? undefined : Number(row.seen_at),

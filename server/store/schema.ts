@@ -219,6 +219,8 @@ export interface Schema {
     /** The highest numbers that the node was ever told of, as it said in its last Hello. */
     highest_uid: Generated<number>;
     highest_gid: Generated<number>;
+    /** Of which epoch its position was, as it said in its last Hello. */
+    highest_epoch: Generated<number>;
     /** Whether it holds more than this database knew at its last Hello. */
     ahead: Generated<number>;
     /** JSON: which run of the agent refused which position. */
@@ -418,4 +420,6 @@ export const migrations: readonly (readonly string[])[] = [
   ],
   // Which authority a node's certificate is of, and which ones it knows: what a rotation waits for.
   [`alter table nodes add column authority text`, `alter table nodes add column trusts text`],
+  // Of which epochs nodes have heard: a backup that is put back twice must not open the same one again.
+  [`alter table nodes add column highest_epoch bigint not null default 0`],
 ];

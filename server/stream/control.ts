@@ -69,6 +69,8 @@ export type Note =
       readonly software: string;
       readonly highestUid: number;
       readonly highestGid: number;
+      /** The epoch of what it says to hold. */
+      readonly epoch: bigint;
       readonly ahead: boolean;
       /** Whether this log has the position that the node said. */
       readonly known: boolean;

@@ -61,6 +61,7 @@ const grpcStatus = {
   "not-found": grpc.status.NOT_FOUND,
   conflict: grpc.status.FAILED_PRECONDITION,
   exhausted: grpc.status.RESOURCE_EXHAUSTED,
+  unavailable: grpc.status.UNAVAILABLE,
 } as const satisfies Record<Reason, grpc.status>;
 
 export async function listen(sync: SyncContext, start: StreamsStart): Promise<NodePort> {

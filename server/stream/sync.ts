@@ -243,6 +243,7 @@ class Stream implements OpenStream {
       software,
       highestUid,
       highestGid,
+      epoch: position.epoch.seq,
       ahead,
       known,
     });

@@ -184,8 +184,9 @@ class Thread {
     this.#ask(question, ask).then(
       (answer) => this.say({ kind: "answer", id, answer }),
       (err: unknown) => {
+        const isOurs = !(err instanceof Refusal) || err.reason === "unavailable";
+        if (isOurs) log.error({ err, question }, "answering a thread with streams failed");
         if (err instanceof Refusal) return this.say({ kind: "refusal", id, reason: err.reason, message: err.message });
-        log.error({ err, question }, "answering a thread with streams failed");
         this.say({ kind: "failure", id });
       },
     );

@@ -48,7 +48,15 @@ test("two agents with one identity are told from one that restarts", async () =>
   if (!entry) throw new Error("no such node");
   const link = { ahead: false, head: origin, end: () => undefined, resync: () => undefined };
   const says = (instance: string): void =>
-    ledger.greeted(entry, link, { instance, software: "", highestUid: 0, highestGid: 0, ahead: false, known: true });
+    ledger.greeted(entry, link, {
+      instance,
+      software: "",
+      highestUid: 0,
+      highestGid: 0,
+      epoch: 1n,
+      ahead: false,
+      known: true,
+    });
   for (const run of ["first", "first", "second", "second", "third"]) says(run);
   expect(told).toEqual([]);
   says("second");

@@ -46,7 +46,7 @@ async function setBack() {
 }
 
 test("nodes that are ahead fence the cluster; `restore` opens an epoch above all that they saw, and they read it anew", async () => {
-  const { plane, bob, held, back } = await setBack();
+  const { plane, server, identities, bob, held, back } = await setBack();
   await using _ = plane;
   // Nobody has told it yet: it could only guess.
   await plane.down();
@@ -86,6 +86,31 @@ test("nodes that are ahead fence the cluster; `restore` opens an epoch above all
   const carol = await create(plane, "carol");
   expect([carol.status, carol.uid]).toEqual([201, (bob.uid ?? 0) + 1]);
   for (const holder of anew) holder[Symbol.dispose]();
+
+  // The same backup once more: the second epoch is one that nodes know. What a liar says of others counts for nothing.
+  await plane.down("SIGKILL");
+  await plane.putBack();
+  await plane.up();
+  const [first, second, last] = identities;
+  const [one, two, liar] = anew.map(({ at }) => at);
+  if (!first || !second || !last || !one || !two || !liar) throw new Error("no such node");
+  const far = { ...liar, epoch: { ...liar.epoch, $typeName: "rollcall.v1.Epoch", id: "f".repeat(32) } } as const;
+  const lies = [2n ** 63n - 1n, 5_000n].map((seq) => ({ ...far, epoch: { ...far.epoch, seq } }));
+  const ahead = [new Holder(server, first, one, carol.uid), new Holder(server, second, two, carol.uid)];
+  for (const lie of lies) {
+    using lying = new Holder(server, last, lie);
+    await until(() => lying.heard.includes("welcome"));
+  }
+  await until(async () => (await plane.states()).filter((state) => state === Node_State.AHEAD).length >= 2);
+  for (const holder of ahead) holder[Symbol.dispose]();
+  await plane.down();
+  expect(JSON.parse(await plane.restore("-o", "json"))).toMatchObject({
+    clusters: [{ epoch: "3", highestUid: carol.uid }],
+  });
+  await plane.up();
+  using third = new Holder(server, first, one, carol.uid);
+  await until(() => third.heard.includes("snapshotEnd"));
+  expect(third.at.epoch?.seq).toBe(3n);
 });
 
 test("one node that says so fences nothing: it may lie; the others go on", async () => {

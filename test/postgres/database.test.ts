@@ -4,12 +4,14 @@ import { once } from "node:events";
 import { chmod, mkdtempDisposable } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Code } from "@connectrpc/connect";
 import pg from "pg";
 import { expect, test } from "vitest";
 import { AuditService } from "../../proto/gen/rollcall/v1/audit_pb.ts";
+import { ClusterService } from "../../proto/gen/rollcall/v1/cluster_pb.ts";
 import { openStore } from "../../server/store/engine.ts";
 import { migrations } from "../../server/store/schema.ts";
-import { ControlPlane } from "../processes/control-plane.ts";
+import { ControlPlane, type ScimAnswer } from "../processes/control-plane.ts";
 import { enrolled, Holder, until } from "../processes/holder.ts";
 import { createDatabase, Postgres } from "../processes/postgres.ts";
 import { startBin } from "../processes/started.ts";
@@ -25,24 +27,34 @@ test.each(["SIGINT", "SIGKILL"] as const)("it ends by %s in the middle of writes
   await plane.scim("POST", "/Groups", { displayName: "slurm-users", members: [] });
   await until(async () => (await plane.acked()) === 2);
   const accepted: string[] = [];
-  let failed = 0;
+  const refused: ScimAnswer[] = [];
   let isOver = false;
   const writing = Array.from({ length: 4 }, async (_, writer) => {
     for (let n = 0; !isOver; n++) {
       const userName = `w${writer}-${n}`;
-      const { status } = await plane.scim("POST", "/Users", { userName, active: true });
-      if (status === 201) accepted.push(userName);
-      else failed++;
+      const answer = await plane.scim("POST", "/Users", { userName, active: true });
+      if (answer.status === 201) accepted.push(userName);
+      else refused.push(answer);
     }
   });
   await until(() => accepted.length > 20);
   await postgres.down(signal);
-  await until(() => failed > 0);
+  await until(() => refused.length > 0);
+  // Nobody's request is at fault, and everybody is told to come back: clients, operators, nodes.
+  const away = { status: 503, retryAfter: "5" };
+  expect(await plane.scim("GET", "/Users?count=1")).toMatchObject(away);
+  await expect((await plane.client(ClusterService)).listClusters({})).rejects.toMatchObject({ code: Code.Unavailable });
+  const [known] = identities;
+  if (!known) throw new Error("no node");
+  using late = new Holder(server, known);
+  await until(() => late.ended !== undefined);
+  expect(late.ended).toMatch(/14 UNAVAILABLE: the database/);
   await postgres.up();
   const before = accepted.length;
   await until(() => accepted.length > before + 20);
   isOver = true;
   await Promise.all(writing);
+  for (const answer of refused) expect(answer).toMatchObject(away);
   // Nothing that was answered is lost; the server is the same process, and its streams never ended.
   const { body } = await plane.scim("GET", "/Users?count=1000");
   const there = new Set((body["Resources"] as { userName: string }[]).map(({ userName }) => userName));

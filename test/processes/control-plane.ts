@@ -25,6 +25,8 @@ export interface Urls {
 export interface ScimAnswer {
   readonly status: number;
   readonly body: Record<string, unknown>;
+  /** When to ask again, if it says. */
+  readonly retryAfter?: string;
 }
 
 export class ControlPlane implements AsyncDisposable {
@@ -196,7 +198,8 @@ export async function send(method: string, url: string, ca: Buffer, token: strin
       response.on("error", reject);
       response.on("end", () => {
         const parsed = answer === "" ? {} : (JSON.parse(answer) as Record<string, unknown>);
-        resolve({ status: response.statusCode ?? 0, body: parsed });
+        const { "retry-after": retryAfter } = response.headers;
+        resolve({ status: response.statusCode ?? 0, body: parsed, ...(retryAfter !== undefined && { retryAfter }) });
       });
     });
     call.on("error", reject);
