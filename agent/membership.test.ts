@@ -45,7 +45,7 @@ async function node(random: number[] = [], { failures = 0, wanted = 1, ahead = 0
     ...{ disk, folders, address: "", log: pino({ level: "silent" }), clock: own, signal: stopping.signal },
     trust: {} as Trust,
   };
-  const membership = new Membership(options, { keyPem, chainPem, life });
+  const membership = new Membership(options, { keyPem, chainPem, life, role: "login" });
   vi.spyOn(membership, "connect").mockResolvedValue({
     async renew() {
       if (failures-- > 0) throw new Error("renew: no answer");
@@ -59,7 +59,7 @@ async function node(random: number[] = [], { failures = 0, wanted = 1, ahead = 0
     membership,
     renewals,
     /** When it renewed, in hours; `each` is called before each sleep. */
-    async renewed(each?: (at: number) => void): Promise<number | undefined> {
+    renewed: async (each?: (at: number) => void): Promise<number | undefined> => {
       during = each;
       await membership.keep();
       return renewals[0] === undefined ? undefined : renewals[0] / hour;

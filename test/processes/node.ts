@@ -12,14 +12,12 @@ export class AgentNode implements AsyncDisposable {
   readonly name: string;
   readonly folder: string;
   readonly link: Link;
-  readonly #plane: ControlPlane;
   #process: Started | undefined;
 
-  private constructor(name: string, folder: string, link: Link, plane: ControlPlane) {
+  private constructor(name: string, folder: string, link: Link) {
     this.name = name;
     this.folder = folder;
     this.link = link;
-    this.#plane = plane;
   }
 
   /** Makes a node, enrols it with a join token of its own, and starts it. */
@@ -29,7 +27,7 @@ export class AgentNode implements AsyncDisposable {
       const { hostname, port } = new URL(`https://${plane.urls.nodes}`);
       return { host: hostname, port: Number(port) };
     };
-    const node = new AgentNode(name, folder, await Link.open(target), plane);
+    const node = new AgentNode(name, folder, await Link.open(target));
     await mkdir(join(folder, "etc/rollcall"), { recursive: true });
     // It is not alone on this machine: a leaver's number may be somebody else's, or a test host's.
     await writeFile(join(folder, "etc/rollcall/policy.yaml"), "sessions: leave\n");
