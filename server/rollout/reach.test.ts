@@ -26,6 +26,8 @@ function node(name: string, role: Role, { state = "current", acked = 0n, seq = 2
     enrolledAt: 0,
     serial: "",
     serialBefore: undefined,
+    authority: undefined,
+    trusts: [],
     expiresAt: 0,
   };
   const position = { epoch: { ...epoch, seq }, revision: acked, digest: nothing };

@@ -182,7 +182,8 @@ test("how somebody stands in Slurm, how long it waits, and what a rule would do 
     return ledger;
   });
   const { secret } = await createJoinToken(server.ctx, { kind: "admin" }, "default", "controller");
-  const issue = () => Promise.resolve({ chainPem: "", serial: "01", notAfter: 2_000_000_000_000 });
+  const issue = () =>
+    Promise.resolve({ chainPem: "", serial: "01", notAfter: 2_000_000_000_000, trustPem: "", trusted: [] });
   const { node } = await enrol(server.ctx, secret, "ctl", () => false, issue);
   ledger?.enrolled(node, false);
   expect(await prints(server, "rule add slurm-users account --account physics --default")).toMatch(

@@ -51,7 +51,15 @@ export class SiteNode {
   async connect(): Promise<void> {
     const { head } = (await getCluster(this.#site.directory.ctx, "default")).cluster;
     const link = { ahead: false, head: head[this.role], end: () => undefined, resync: () => undefined };
-    const said = { instance: "run 1", software: "", highestUid: 0, highestGid: 0, ahead: false, known: true };
+    const said = {
+      instance: "run 1",
+      software: "",
+      highestUid: 0,
+      highestGid: 0,
+      epoch: 1n,
+      ahead: false,
+      known: true,
+    };
     this.entry.claim = link;
     this.#site.ledger.greeted(this.entry, link, said);
   }
@@ -85,7 +93,8 @@ export async function openSite(): Promise<Site> {
     warned,
     async node(name, role) {
       const { secret } = await createJoinToken(ctx, admin, "default", role);
-      const issue = () => Promise.resolve({ chainPem: "", serial: "01", notAfter: 2_000_000_000_000 });
+      const issue = () =>
+        Promise.resolve({ chainPem: "", serial: "01", notAfter: 2_000_000_000_000, trustPem: "", trusted: [] });
       const { node } = await enrol(ctx, secret, name, () => false, issue);
       site.ledger.enrolled(node, false);
       const made = new SiteNode(site, name, role);
