@@ -5,7 +5,7 @@ import { setPriority } from "node:os";
 import { basename } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
-import { pino } from "pino";
+import { type Logger, pino } from "pino";
 import { openReader } from "../store/engine.ts";
 import type { StreamsStart, ToStreams } from "./control.ts";
 import { Desk } from "./desk.ts";
@@ -18,8 +18,8 @@ import { Turns } from "./turns.ts";
 const niceness = 5;
 
 async function main(port: MessagePort, start: StreamsStart): Promise<void> {
-  beNice();
   const log = pino({ base: null }, pino.destination({ fd: 2, sync: true }));
+  beNice(log);
   await using reader = openReader(start.database);
   using desk = new Desk(port);
   const heads = new Heads({
@@ -39,9 +39,14 @@ async function main(port: MessagePort, start: StreamsStart): Promise<void> {
   });
 }
 
-/** Linux schedules threads, and knows each by a number of its own; elsewhere the thread stays as it is. */
-function beNice(): void {
-  if (process.platform === "linux") setPriority(Number(basename(readlinkSync("/proc/thread-self"))), niceness);
+/** Linux schedules threads, and knows each by a number of its own; elsewhere, or where a sandbox forbids it, it stays as it is. */
+function beNice(log: Logger): void {
+  if (process.platform !== "linux") return;
+  try {
+    setPriority(Number(basename(readlinkSync("/proc/thread-self"))), niceness);
+  } catch (err) {
+    log.warn({ err }, "a thread with streams cannot yield to the writing thread");
+  }
 }
 
 function hear(
