@@ -27,7 +27,7 @@ const apply = wants("apply") ? await applyOne(100_000, say) : undefined;
 const rollout = wants("rollout") ? await rolloutLatency([1, 10, 100], say) : undefined;
 const scim = wants("scim") ? await scimBench(100_000, say) : undefined;
 const change = wants("change") ? await changeBench(1_000, 100_000, say) : undefined;
-const slurm = wants("slurm") ? await slurmBench(1_000, 3, say) : undefined;
+const slurm = wants("slurm") ? await slurmBench(1_000, 2, say) : undefined;
 const idle = wants("idle") ? await idleBench(100_000, 60, say) : undefined;
 
 if (json)

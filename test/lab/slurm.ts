@@ -127,7 +127,7 @@ export class Slurm {
 }
 
 async function ok(host: Host, command: string, args: readonly string[]): Promise<Outcome> {
-  const outcome = await host.run(command, args, { timeout: 60_000 });
+  const outcome = await host.run(command, args, { timeout: 120_000 });
   if (outcome.code === 0) return outcome;
   throw new Error(`${host.name}: ${command} ${args.join(" ")}: ${outcome.stderr.trim()} ${outcome.stdout.trim()}`);
 }
