@@ -9,6 +9,7 @@ for pair in ssh-keygen:openssh-client openssl:openssl git:git; do
 done
 # Its programs are in a folder of their own; a database is made by the tests, none by the package.
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
+ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || missing="$missing libfaketime"
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ]; then
   echo "the tests need these Debian packages:$missing" >&2

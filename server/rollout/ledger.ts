@@ -26,8 +26,6 @@ export interface Entry {
   /** The open stream, if there is one that said Hello. */
   link: Link | undefined;
   heardSavedAt: number;
-  /** The run of the agent that said Hello last, and the one before it. */
-  instances: readonly [string, string];
   /** How new what the database says of it is, as far as it was taken in. */
   touch: number;
   /** Another server holds its stream. */
@@ -181,10 +179,10 @@ export class Ledger implements Fleet, AsyncDisposable {
 
   /** Takes in a stream whose node said Hello. One that lost its memory holds nothing any more of what it once proved. */
   greeted(entry: Entry, link: Link, said: Greeting): void {
-    this.#meet(entry, said.instance);
+    const instances = this.#meet(entry, said.instance);
     const { software, highestUid, highestGid, epoch, ahead, known } = said;
     const holds = known ? {} : { acked: undefined, ackedAt: undefined };
-    const progress = { software, highestUid, highestGid, epoch, ahead, seenAt: this.#ctx.now(), ...holds };
+    const progress = { instances, software, highestUid, highestGid, epoch, ahead, seenAt: this.#ctx.now(), ...holds };
     this.note(entry, { link, deliveredBy: undefined, latency: undefined, progress });
   }
 
@@ -293,13 +291,15 @@ export class Ledger implements Fleet, AsyncDisposable {
     while (this.#unsaved.size > 0) await this.save();
   }
 
-  /** A run of an agent never comes back after the next one: if it does, both are there, with one node's key. */
-  #meet(entry: Entry, instance: string): void {
-    const [now, before] = entry.instances;
-    if (instance === now) return;
-    entry.instances = [instance, now];
-    const { cluster, name } = entry.node;
+  /**
+   * A run of an agent never comes back after the next one: if it does, both are there, with one node's key. Also if each of
+   * them goes to a server of its own: what the database says of the node came with its admission.
+   */
+  #meet({ node: { cluster, name }, progress: { instances } }: Entry, instance: string): Progress["instances"] {
+    const [now, before] = instances;
+    if (instance === now) return instances;
     if (instance === before) this.#log.error({ cluster, node: name }, "two agents have one node's identity");
+    return [instance, now];
   }
 
   /** Notes how long a revision took to a node. A whole fleet acks the same one: its commit is read once. */
@@ -403,7 +403,6 @@ function newEntry(node: Enrolment, progress: Progress, resync: boolean): Entry {
     claim: undefined,
     link: undefined,
     heardSavedAt: 0,
-    instances: ["", ""],
     touch: 0,
     isElsewhere: false,
   };

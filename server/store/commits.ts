@@ -76,17 +76,24 @@ async function commit(db: Kysely<Schema>, options: CommitOptions, batch: readonl
   const { now, begin, end, ring } = options;
   const news: News = { appended: new Set(), nodes: false };
   const deeds: Deed[] = [];
-  let settle: (() => void)[];
+  const settle: (() => void)[] = [];
   try {
-    settle = await db.transaction().execute(async (transaction) => {
+    const transaction = await db.startTransaction().execute();
+    try {
       await begin?.(transaction);
-      const outcomes: (() => void)[] = [];
-      for (const waiting of batch) outcomes.push(await runOne(transaction, waiting, news, deeds));
+      for (const waiting of batch) settle.push(await runOne(transaction, waiting, news, deeds));
       // Once for all of them: their entries cost one statement, and no neighbour's refusal can leave a gap.
       if (deeds.length > 0) await appendDeeds(transaction, deeds, now());
       await end?.(transaction, news);
-      return outcomes;
-    });
+      await transaction.commit().execute();
+    } catch (error) {
+      // A full disk ends a transaction by itself, and a dead connection has none: what was wrong is in the first error.
+      await transaction
+        .rollback()
+        .execute()
+        .catch(() => undefined);
+      throw error;
+    }
   } catch (error) {
     for (const { fail } of batch) fail(error);
     return;
@@ -119,8 +126,13 @@ async function runOne(
     for (const deed of tx.audit.noted) deeds.push(deed);
     return done;
   } catch (error) {
-    await transaction.executeQuery(savepoint.rollback);
-    await transaction.executeQuery(savepoint.release);
+    try {
+      await transaction.executeQuery(savepoint.rollback);
+      await transaction.executeQuery(savepoint.release);
+    } catch {
+      // The engine took the whole transaction back: nobody's command is kept.
+      throw error;
+    }
     return () => fail(error);
   }
 }

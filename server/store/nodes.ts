@@ -49,6 +49,8 @@ export interface Progress {
   readonly highestGid: number;
   /** The epoch of what it said to hold in its last Hello; 0n: nothing. */
   readonly epoch: bigint;
+  /** The run of the agent that said Hello last, and the one before it. */
+  readonly instances: readonly [string, string];
   /** Whether it held more than this database knew, at its last Hello. */
   readonly ahead: boolean;
   /** Which run of the agent refused what, so that a reconnect of the same one is not sent it again. */
@@ -277,6 +279,7 @@ export const unseen: Progress = {
   highestUid: 0,
   highestGid: 0,
   epoch: 0n,
+  instances: ["", ""],
   ahead: false,
   refusal: undefined,
   sinks: undefined,
@@ -293,6 +296,7 @@ function progressRow({ software, seenAt, acked, ackedAt, degraded, refused, ...c
     highest_gid: claims.highestGid,
     // A node may say any; what no number holds exactly is nobody's.
     highest_epoch: claims.epoch > BigInt(Number.MAX_SAFE_INTEGER) ? 0 : Number(claims.epoch),
+    instances: JSON.stringify(claims.instances),
     ahead: Number(claims.ahead),
     refusal: claims.refusal ? printRefusal(claims.refusal) : null,
     sinks: claims.sinks ? printSinks(claims.sinks) : null,
@@ -334,6 +338,7 @@ function fromRow(row: Selectable<Schema["nodes"]>): Node {
       highestUid: Number(row.highest_uid),
       highestGid: Number(row.highest_gid),
       epoch: BigInt(row.highest_epoch),
+      instances: row.instances === null ? ["", ""] : (JSON.parse(row.instances) as [string, string]),
       ahead: row.ahead === 1,
       software: row.software ?? undefined,
       seenAt: row.seen_at === null ? undefined : Number(row.seen_at),

@@ -221,6 +221,8 @@ export interface Schema {
     highest_gid: Generated<number>;
     /** Of which epoch its position was, as it said in its last Hello. */
     highest_epoch: Generated<number>;
+    /** The run of the agent that said Hello last, and the one before it; JSON. */
+    instances: string | null;
     /** Whether it holds more than this database knew at its last Hello. */
     ahead: Generated<number>;
     /** JSON: which run of the agent refused which position. */
@@ -422,4 +424,6 @@ export const migrations: readonly (readonly string[])[] = [
   [`alter table nodes add column authority text`, `alter table nodes add column trusts text`],
   // Of which epochs nodes have heard: a backup that is put back twice must not open the same one again.
   [`alter table nodes add column highest_epoch bigint not null default 0`],
+  // Which runs of an agent said Hello, to whichever server.
+  [`alter table nodes add column instances text`],
 ];

@@ -49,7 +49,10 @@ export interface SyncContext {
   /** Who may be sent a snapshot now. */
   readonly turns: Turns;
   readonly log: Logger;
+  /** Milliseconds from any beginning, which no setting of the clock moves: who was silent for how long. */
   readonly now: () => number;
+  /** Milliseconds since 1970. */
+  readonly wall: () => number;
 }
 
 /** A stream that takes longer than this for one piece of a snapshot does not keep others waiting, in milliseconds. */
@@ -149,9 +152,8 @@ class Stream implements OpenStream {
   }
 
   tick(): void {
-    const now = this.#ctx.now();
-    if (now >= this.#until) this.end("the client certificate has expired");
-    else this.on({ kind: "tick", now });
+    if (this.#ctx.wall() >= this.#until) this.end("the client certificate has expired");
+    else this.on({ kind: "tick", now: this.#ctx.now() });
   }
 
   end(reason: string): void {
@@ -228,9 +230,10 @@ class Stream implements OpenStream {
     }));
     if (this.#ended) return;
     const known = there !== undefined && samePosition(there, position);
-    this.#instance = hello.instanceId;
+    // It is kept, and a node may say anything.
+    this.#instance = hello.instanceId.slice(0, 64);
     const { refusal, resync } = this.#admission;
-    const refused = refusal?.instance === hello.instanceId ? refusal.position : undefined;
+    const refused = refusal?.instance === this.#instance ? refusal.position : undefined;
     const event = { kind: "hello", position, known, head, refused, resync, now: this.#ctx.now() } as const;
     const [session, effects] = step(this.#session, event);
     this.#session = session;
@@ -285,7 +288,7 @@ class Stream implements OpenStream {
     const { sink, reason, refusedRevision: revision, retrying, diverged } = nack;
     const position = refusedForGood(this.#session, nack);
     const refusal = position && { instance: this.#instance, position };
-    const refused = { revision, sink: clean(sink), reason: clean(reason), at: now, retrying };
+    const refused = { revision, sink: clean(sink), reason: clean(reason), at: this.#ctx.wall(), retrying };
     this.#ctx.log.warn(
       { ...this.#node(), revision: String(revision), sink: refused.sink, reason: refused.reason, diverged },
       "node refused",

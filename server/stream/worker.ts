@@ -22,13 +22,14 @@ async function main(port: MessagePort, start: StreamsStart): Promise<void> {
   beNice(log);
   await using reader = openReader(start.database);
   using desk = new Desk(port);
+  const now = performance.now.bind(performance);
   const heads = new Heads({
-    now: performance.now.bind(performance),
+    now,
     sleep: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => undefined),
   });
   const frames = new Frames(reader);
   const turns = new Turns(start.snapshots);
-  const nodes = await listen({ reader, desk, heads, frames, turns, log, now: Date.now }, start);
+  const nodes = await listen({ reader, desk, heads, frames, turns, log, now, wall: Date.now }, start);
   desk.say({ kind: "listening", port: nodes.port, fd: nodes.fd });
   await new Promise<void>((ended) => {
     port.on("message", (message: ToStreams) => {

@@ -1,5 +1,6 @@
 /** Several servers on one database are one control plane, whichever of them a node or an operator talks to. */
 
+import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import type { Identity, Server } from "../../agent/uplink.ts";
 import { AuditService } from "../../proto/gen/rollcall/v1/audit_pb.ts";
@@ -78,6 +79,23 @@ test("a change at one reaches the nodes of all, and every one of them knows who 
   expect(one.ended).toMatch(/another stream of this node took its place/);
   expect([again.ended, again.heard]).toEqual([undefined, ["welcome"]]);
   for (const holder of holders) holder[Symbol.dispose]();
+});
+
+test("two agents with one node's identity, each at a server of its own, take turns, and it is said", async () => {
+  await using fleet = await three();
+  const { planes, identities, at } = fleet;
+  const [identity] = identities;
+  if (!identity) throw new Error("no such node");
+  let position: Holder["at"] | undefined;
+  // A run that comes back after another one was there. What a server knows is written four times a second.
+  for (const [n, run] of ["original", "copy", "original"].entries()) {
+    using holder = new Holder(at(n % 2), identity, position, 0, run);
+    await until(() => holder.heard.includes("welcome"));
+    await sleep(600);
+    position = holder.at;
+  }
+  await planes[0].process.says(/two agents have one node's identity/);
+  expect(planes[1].process.stderr).not.toContain("two agents have one node's identity");
 });
 
 test("a server that dies loses nothing: its nodes go on at another one, by delta", async () => {

@@ -33,21 +33,23 @@ export class ControlPlane implements AsyncDisposable {
   readonly data: string;
   readonly #owned: boolean;
   readonly #flags: readonly string[];
+  readonly #env: NodeJS.ProcessEnv;
   #process: Started | undefined;
   #urls: Urls | undefined;
   #scim: { token: string; base: string } | undefined;
 
-  private constructor(data: string, owned: boolean, flags: readonly string[]) {
+  private constructor(data: string, owned: boolean, flags: readonly string[], env: NodeJS.ProcessEnv) {
     this.data = data;
+    this.#env = env;
     this.#owned = owned;
     this.#flags = flags;
   }
 
   /** Starts one on a folder of its own, or on a given one, which is then kept; with more flags, if they are given. */
-  static async start(data?: string, flags: readonly string[] = []): Promise<ControlPlane> {
+  static async start(data?: string, flags: readonly string[] = [], env: NodeJS.ProcessEnv = {}): Promise<ControlPlane> {
     const folder = data ?? (await mkdtemp(join(tmpdir(), "rollcall-server-")));
     const all = flags.includes("--database") ? flags : [...flags, "--database", await newDatabase(folder)];
-    const plane = new ControlPlane(folder, data === undefined, all);
+    const plane = new ControlPlane(folder, data === undefined, all, env);
     await plane.up();
     return plane;
   }
@@ -56,7 +58,7 @@ export class ControlPlane implements AsyncDisposable {
   async beside(): Promise<ControlPlane> {
     const folder = await mkdtemp(join(tmpdir(), "rollcall-server-"));
     for (const file of ["ca.pem", "ca-key.pem"]) await copyFile(join(this.data, file), join(folder, file));
-    const plane = new ControlPlane(folder, true, this.#flags);
+    const plane = new ControlPlane(folder, true, this.#flags, this.#env);
     await plane.up();
     const { token, base } = (this.#scim ??= await this.#scimToken());
     plane.#scim = { token, base: base.replace(this.urls.public, plane.urls.public) };
@@ -89,7 +91,7 @@ export class ControlPlane implements AsyncDisposable {
       : ["127.0.0.1:0", "127.0.0.1:0"];
     // Tests ask faster than any identity provider may.
     const all = ["--listen", listen, "--node-listen", nodeListen, "--scim-rate", "0", ...flags];
-    this.#process = startBin("rollcall-server", ["--data", this.data, ...all]);
+    this.#process = startBin("rollcall-server", ["--data", this.data, ...all], this.#env);
     await this.#process.says(/^ready$/m);
     const [, address = ""] = await this.#process.says(/^public +(\S+)$/m);
     const [, nodes = ""] = await this.#process.says(/^nodes +(\S+)$/m);

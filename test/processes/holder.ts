@@ -29,7 +29,7 @@ export class Holder implements Disposable {
   #sent: Position | undefined;
   #health: SinkHealth[] = [];
 
-  constructor(server: Server, identity: Identity, from = printPosition(origin), highestUid = 0) {
+  constructor(server: Server, identity: Identity, from = printPosition(origin), highestUid = 0, instanceId = "test") {
     this.at = from;
     this.#link = new Uplink(server, identity);
     this.#stream = this.#link.sync({
@@ -47,7 +47,7 @@ export class Holder implements Disposable {
     // Whoever is silent for three heartbeats is gone.
     const beating = setInterval(() => this.#beat(), 4_000);
     // The older revision: a fleet is never upgraded at once.
-    const who = { protocolMin: 1, protocolMax: 1, software: "test", instanceId: "test" };
+    const who = { protocolMin: 1, protocolMax: 1, software: "test", instanceId };
     const highest = { highestUid, highestGid: 0 };
     this.#stream.say({ case: "hello", value: { $typeName: "rollcall.v1.Hello", ...who, ...highest, position: from } });
   }
@@ -107,12 +107,12 @@ export async function enrolled(
   return { server, identities };
 }
 
-/** Resolves once something is so. @throws Error after ten seconds. */
+/** Resolves once something is so. @throws Error after thirty seconds. */
 export async function until(isTrue: () => boolean | Promise<boolean>): Promise<void> {
   // Made here, so that it says who waited.
   const late = new Error("it never came true");
   for (let tries = 0; !(await isTrue()); tries++) {
-    if (tries > 500) throw late;
+    if (tries > 1500) throw late;
     await sleep(20);
   }
 }

@@ -12,22 +12,24 @@ export class AgentNode implements AsyncDisposable {
   readonly name: string;
   readonly folder: string;
   readonly link: Link;
+  readonly #env: NodeJS.ProcessEnv;
   #process: Started | undefined;
 
-  private constructor(name: string, folder: string, link: Link) {
+  private constructor(name: string, folder: string, link: Link, env: NodeJS.ProcessEnv) {
+    this.#env = env;
     this.name = name;
     this.folder = folder;
     this.link = link;
   }
 
-  /** Makes a node, enrols it with a join token of its own, and starts it. */
-  static async join(plane: ControlPlane, name: string, role: Role): Promise<AgentNode> {
+  /** Makes a node, enrols it with a join token of its own, and starts it; `env` is its agent's at each start. */
+  static async join(plane: ControlPlane, name: string, role: Role, env: NodeJS.ProcessEnv = {}): Promise<AgentNode> {
     const folder = await mkdtemp(join(tmpdir(), `rollcall-${name}-`));
     const target = () => {
       const { hostname, port } = new URL(`https://${plane.urls.nodes}`);
       return { host: hostname, port: Number(port) };
     };
-    const node = new AgentNode(name, folder, await Link.open(target));
+    const node = new AgentNode(name, folder, await Link.open(target), env);
     await mkdir(join(folder, "etc/rollcall"), { recursive: true });
     // It is not alone on this machine: a leaver's number may be somebody else's, or a test host's.
     await writeFile(join(folder, "etc/rollcall/policy.yaml"), "sessions: leave\n");
@@ -54,7 +56,7 @@ export class AgentNode implements AsyncDisposable {
 
   start(env: NodeJS.ProcessEnv = {}): void {
     const PATH = `${join(this.folder, "bin")}:${process.env["PATH"]}`;
-    this.#process = startBin("rollcall-agent", this.args(), { PATH, ...env });
+    this.#process = startBin("rollcall-agent", this.args(), { PATH, ...this.#env, ...env });
   }
 
   args(): string[] {

@@ -20,7 +20,7 @@ export class Started implements AsyncDisposable {
   }
 
   /** Resolves once its output matches. @throws Error with its output if it ends, or takes too long. */
-  async says(pattern: RegExp, timeout = 20_000): Promise<RegExpExecArray> {
+  async says(pattern: RegExp, timeout = 60_000): Promise<RegExpExecArray> {
     for (const end = Date.now() + timeout; Date.now() < end; await sleep(20)) {
       const match = pattern.exec(this.stdout) ?? pattern.exec(this.stderr);
       if (match) return match;

@@ -1,13 +1,6 @@
 /**
  * Faults that others had (FACTS, "what the field's anchors got wrong"), put into our code one at a time: the simulator must
- * find each. Those that are not the protocol's have their tests elsewhere:
- *
- *  3 a Hello that lists what it holds: node.proto has no field for it; a message over 256 KiB ends the stream (node-port.test)
- *  6 watchers fall out of history: the log is kept whole
- *  9 ids that become visible out of order: store.test, postgres/servers.test
- * 10 a join token used twice: tokens.test, api.test      13 numbers used twice: ids.test, restore.test
- *    a delta that does not fit: an honest server sends none whose content would be wrong: agent.test, copy.test
- * 14 one oversized file: frames (largestDelta), agent.test (mostResources)
+ * find each. Those that are not the protocol's have their tests elsewhere: docs/simulator.md says where each of the list is.
  */
 
 import { expect, test } from "vitest";

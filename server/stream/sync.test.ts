@@ -1,0 +1,48 @@
+/** An open stream and its certificate, by a clock of the test's. The rest of the thread is played: no socket, no log. */
+
+import { EventEmitter } from "node:events";
+import { status } from "@grpc/grpc-js";
+import { pino } from "pino";
+import { expect, test } from "vitest";
+import { origin } from "../../identity/position.ts";
+import { type OpenStream, type SyncCall, type SyncContext, serve } from "./sync.ts";
+
+class Call extends EventEmitter {
+  readonly cancelled = false;
+  readonly destroyed = false;
+  getPeer = (): string => "10.0.0.1:1";
+  write = (): boolean => true;
+}
+
+test("a stream ends with the certificate that it was opened with, at the next tick, and not before", async () => {
+  const clock = { wall: 1_000, now: 0 };
+  const notes: string[] = [];
+  const admission = { node: { cluster: "c", role: "login", name: "n" }, head: origin, resync: false, fenced: false };
+  const ctx = {
+    desk: {
+      ask: async () => admission,
+      note: (_: number, { kind }: { kind: string }) => notes.push(kind),
+    },
+    heads: { follow: () => ({ [Symbol.dispose]: () => notes.push("unfollowed") }) },
+    log: pino({ level: "silent" }),
+    now: () => clock.now,
+    wall: () => clock.wall,
+  } as unknown as SyncContext;
+  const call = new Call();
+  const errors: { code?: number; details?: string }[] = [];
+  call.on("error", (err: { code?: number; details?: string }) => errors.push(err));
+  const identity = { cluster: "c", role: "login", node: "n", serial: "01", authority: "a", notAfter: 5_000 } as const;
+  const opened = Promise.withResolvers<OpenStream>();
+  const served = serve(ctx, call as unknown as SyncCall, 1, identity, (stream) => opened.resolve(stream));
+  const stream = await opened.promise;
+
+  clock.wall = 4_999;
+  stream.tick();
+  expect(errors).toEqual([]);
+  clock.wall = 5_000;
+  stream.tick();
+  expect(errors).toEqual([{ code: status.ABORTED, details: "the client certificate has expired" }]);
+  stream.tick();
+  await served;
+  expect([errors.length, notes]).toEqual([1, ["unfollowed", "closed"]]);
+});
