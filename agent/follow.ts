@@ -248,7 +248,7 @@ class Follower {
             $typeName: "rollcall.v1.Heartbeat",
             position: printPosition(effect.at),
             sinks: (this.#options.trailing ?? []).flatMap(({ health }) =>
-              health ? create(SinkHealthSchema, { ...health }) : [],
+              health ? create(SinkHealthSchema, { ...health, lingering: [...health.lingering] }) : [],
             ),
           },
         });

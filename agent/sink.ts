@@ -130,4 +130,6 @@ export interface Health {
   readonly revision: bigint;
   /** Why it is behind, or what is in its way, in one line; empty: nothing. */
   readonly reason: string;
+  /** Uids of people of whom `revision` says nothing yet: they left, and have jobs that may finish. */
+  readonly lingering: readonly number[];
 }

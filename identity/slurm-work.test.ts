@@ -124,8 +124,8 @@ describe("the calls that make Slurm what a copy wants", () => {
     const after = [physics, aUser(2, { name: "renamed" }), use("physics", 2)];
     const plan = site.settle(...after);
     expect(plan.waiting).toEqual([
-      { what: "waits for 1 job of user1 in physics to finish", for: "time" },
-      { what: "waits for 1 job of user2 in physics to finish", for: "time" },
+      { what: "waits for 1 job of user1 in physics to finish", for: "finish", uid: 200_001 },
+      { what: "waits for 1 job of user2 in physics to finish", for: "finish", uid: 200_002 },
     ]);
     expect(site.said().join("\n")).not.toMatch(/scancel|delete/);
     site.slurm.jobs = [];

@@ -9,6 +9,7 @@
  * 4. An association comes only once its user is known on this node: Slurm would refuse their jobs for ever.
  */
 
+import type { Uid } from "./id.ts";
 import { type AdminLevel, adminLevels } from "./slurm.ts";
 import { type Call, inChunks } from "./slurm-call.ts";
 import { closed, isClosed, type Limits, limitWords } from "./slurm-limit.ts";
@@ -32,12 +33,15 @@ export interface Plan {
   readonly foreign: readonly string[];
 }
 
-export interface Waiting {
-  /** For people. */
-  readonly what: string;
-  /** `jobs` were cancelled and will be gone in a moment. */
-  readonly for: "jobs" | "time";
-}
+export type Waiting =
+  | {
+      /** For people. */
+      readonly what: string;
+      /** `jobs` were cancelled and will be gone in a moment. */
+      readonly for: "jobs" | "time";
+    }
+  /** Jobs of somebody who left are allowed to end by themselves, however long that takes. */
+  | { readonly what: string; readonly for: "finish"; readonly uid: Uid };
 
 export interface Planning {
   readonly state: SlurmState;
@@ -119,7 +123,7 @@ class Work {
       const theirs = `${jobs.length === 1 ? "1 job" : `${jobs.length} jobs`} of ${claim.user} in ${claim.account}`;
       // Who goes on under another name keeps what runs.
       if (claim.jobs === "finish" || renamed.has(`${claim.account}/${claim.uid}`)) {
-        this.#waiting.push({ what: `waits for ${theirs} to finish`, for: "time" });
+        this.#waiting.push({ what: `waits for ${theirs} to finish`, for: "finish", uid: claim.uid });
       } else {
         this.#waiting.push({ what: `cancels ${theirs}`, for: "jobs" });
         cancelled.push(...jobs);

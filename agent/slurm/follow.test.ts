@@ -78,7 +78,7 @@ test("it follows what is applied, and says how far it is; what is no business of
   await using site = await openSink();
   expect(site.programs.slurm.calls).toEqual([]);
   await site.looks(() => site.step(2n, ["account/physics", "association/physics/200001"], [physics, ...ada]));
-  expect(site.sink.health).toEqual({ sink: "slurm", revision: 2n, reason: "" });
+  expect(site.sink.health).toEqual({ sink: "slurm", revision: 2n, reason: "", lingering: [] });
   expect([...site.programs.slurm.associations.keys()]).toEqual(["physics/user1"]);
   const slept = site.pauses.length;
   site.step(3n, ["member/70000/200001"], [physics, ...ada]);
@@ -97,7 +97,7 @@ test("without slurmdbd it stays where it is, says why, and tries again, later ea
   expect(first < second && second < third).toBe(true);
   site.programs.away = undefined;
   await site.time();
-  expect(site.sink.health).toEqual({ sink: "slurm", revision: 2n, reason: "" });
+  expect(site.sink.health).toEqual({ sink: "slurm", revision: 2n, reason: "", lingering: [] });
 });
 
 test("what somebody changed is put back on the timer, and said until the next look", async () => {
@@ -118,11 +118,32 @@ test("a removal that waits for jobs holds the revision back, and is looked at ag
   site.programs.slurm.jobs = [{ id: "7", uid: 200_001, account: "physics" }];
   site.programs.fault = (call) => (call.startsWith("scancel") ? { says: "not yet" } : undefined);
   await site.looks(() => site.step(3n, ["association/physics/200001"], [physics, aUser(1)]));
-  expect(site.sink.health).toEqual({ sink: "slurm", revision: 2n, reason: "cancels 1 job of user1 in physics" });
+  expect(site.sink.health).toEqual({
+    sink: "slurm",
+    revision: 2n,
+    reason: "cancels 1 job of user1 in physics",
+    lingering: [],
+  });
   expect(site.pauses.at(-1)).toBe(1_000);
   site.programs.slurm.jobs = [];
   await site.time();
-  expect(site.sink.health).toEqual({ sink: "slurm", revision: 3n, reason: "" });
+  expect(site.sink.health).toEqual({ sink: "slurm", revision: 3n, reason: "", lingering: [] });
+});
+
+test("jobs that may finish hold nobody else back: who left is named apart until they ended", async () => {
+  await using site = await openSink();
+  const finishing = { ...anAssociation("physics", 1, {}), isDefault: true, jobs: "finish" as const };
+  await site.looks(() => site.step(2n, ["account/physics"], [physics, aUser(1), finishing]));
+  site.programs.slurm.jobs = [{ id: "7", uid: 200_001, account: "physics" }];
+  await site.looks(() => site.step(3n, ["association/physics/200001"], [physics, aUser(1)]));
+  const reason = "waits for 1 job of user1 in physics to finish";
+  expect(site.sink.health).toEqual({ sink: "slurm", revision: 3n, reason, lingering: [200_001] });
+  expect(site.programs.slurm.associations.size).toBe(1);
+  expect(site.pauses.at(-1)).toBe(10_000);
+  site.programs.slurm.jobs = [];
+  await site.time();
+  expect(site.sink.health).toEqual({ sink: "slurm", revision: 3n, reason: "", lingering: [] });
+  expect(site.programs.slurm.associations.size).toBe(0);
 });
 
 test("the node's own policy has it off: nothing is looked at, nothing said", async () => {

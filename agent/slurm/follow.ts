@@ -4,7 +4,8 @@
  *
  * 1. It looks after each step that touched people, accounts or associations, at start, and on a timer: somebody else may have changed
  *    what is Rollcall's, which is put back and reported.
- * 2. `revision` moves to r only when everything of r is true in Slurm, read back, removals too.
+ * 2. `revision` moves to r only when everything of r is true in Slurm, read back, removals too. Who left and has jobs that may finish is
+ *    named apart (`lingering`): nobody else waits for those.
  * 3. Without Slurm, or a part of it, only this waits: later each time.
  */
 
@@ -46,10 +47,18 @@ export interface SlurmOptions {
 /** Jobs that were cancelled are over in a moment, in milliseconds. */
 const moment = 1_000;
 
+/** Whoever left goes so soon after the last of their jobs, in milliseconds. */
+const linger = 10_000;
+
 export class SlurmSink implements TrailingSink {
   readonly #options: SlurmOptions;
   readonly #listeners: (() => void)[] = [];
-  #health: Health = { sink: "slurm", revision: 0n, reason: "Slurm was not looked at yet" };
+  #health: Health = {
+    sink: "slurm",
+    revision: 0n,
+    reason: "Slurm was not looked at yet",
+    lingering: [],
+  };
   #wake = Promise.withResolvers<void>();
   #cluster: string | undefined;
   #isLooking = false;
@@ -109,9 +118,12 @@ export class SlurmSink implements TrailingSink {
       this.#say({
         sink: "slurm",
         revision: isTrue ? revision : this.#health.revision,
-        reason: isTrue ? [drift, left(result.foreign)].filter(Boolean).join("; ") : shown(result.behind),
+        reason: isTrue
+          ? [drift, shown(result.lingering.map(({ what }) => what)), left(result.foreign)].filter(Boolean).join("; ")
+          : shown(result.behind),
+        lingering: [...new Set(result.lingering.map(({ uid }) => uid))],
       });
-      if (isTrue) return usual;
+      if (isTrue) return result.lingering.length > 0 ? Math.min(usual, linger) : usual;
       return result.soon ? moment : Math.min(usual, wait(this.#failures, clock.random()));
     } catch (error) {
       if (signal.aborted) return 0;
@@ -149,7 +161,8 @@ export class SlurmSink implements TrailingSink {
 
   #say(health: Health): void {
     const before = this.#health;
-    if (before.revision === health.revision && before.reason === health.reason) return;
+    const isNews = before.revision !== health.revision || before.reason !== health.reason;
+    if (!isNews && before.lingering.join() === health.lingering.join()) return;
     this.#health = health;
     const facts = { sink: health.sink, revision: String(health.revision), reason: health.reason };
     if (health.reason !== before.reason && health.reason !== "") this.#options.log.warn(facts, "Slurm");

@@ -5,7 +5,7 @@
 
 import { argumentsOf, type Call, halved } from "../../identity/slurm-call.ts";
 import type { SlurmState, SlurmWanted } from "../../identity/slurm-state.ts";
-import { leavers, newcomers, type Plan, planWork } from "../../identity/slurm-work.ts";
+import { leavers, newcomers, type Plan, planWork, type Waiting } from "../../identity/slurm-work.ts";
 import { Away, oneLine, type Run, refuseAway } from "./program.ts";
 import { knownUsers, readAccounting, readJobs } from "./read.ts";
 import type { Record } from "./record.ts";
@@ -13,6 +13,8 @@ import type { Record } from "./record.ts";
 export interface Reconciled {
   /** What is not true yet, and why; none: all is. */
   readonly behind: readonly string[];
+  /** Who left and has jobs that may finish: what is true of everybody else does not wait for them. */
+  readonly lingering: readonly Lingering[];
   /** Jobs are ending: to be looked at again in a moment. */
   readonly soon: boolean;
   /** What is wanted and is there, and is not Rollcall's. */
@@ -20,6 +22,8 @@ export interface Reconciled {
   /** What was to do when Slurm was read first. */
   readonly found: readonly string[];
 }
+
+export type Lingering = Extract<Waiting, { readonly for: "finish" }>;
 
 export interface Site {
   readonly run: Run;
@@ -70,9 +74,15 @@ function ended(plan: Plan, tried: ReadonlyMap<string, string | undefined>): Omit
     if (call.program === "scancel") return [];
     return `${call.what}: ${tried.get(textOf(call)) ?? "it is not so after the call"}`;
   });
-  const behind = [...plan.waiting.map(({ what }) => what), ...failures];
+  const lingering = plan.waiting.filter((each) => each.for === "finish");
+  const behind = [...plan.waiting.filter((each) => each.for !== "finish").map(({ what }) => what), ...failures];
   const isActive = failures.some((failure) => jobsActive.test(failure));
-  return { behind, foreign: plan.foreign, soon: isActive || plan.waiting.some((each) => each.for === "jobs") };
+  return {
+    behind,
+    lingering,
+    foreign: plan.foreign,
+    soon: isActive || plan.waiting.some((each) => each.for === "jobs"),
+  };
 }
 
 /** How long a call may take: Slurm deletes about a hundred a second. */
