@@ -151,11 +151,12 @@ export class SlurmSink implements TrailingSink {
   }
 
   /** What somebody else changed since all was true, in words; it is put back by now, or as far as it goes. */
-  #drift(wanted: SlurmWanted, { found, behind }: Reconciled): string {
+  #drift(wanted: SlurmWanted, { found, behind, lingering }: Reconciled): string {
     const sum = sumOf(wanted);
     const isDrift = sum === this.#verified && found.length > 0;
     if (isDrift) this.#options.log.warn({ found }, "somebody changed what Rollcall keeps in Slurm: it is put back");
-    this.#verified = behind.length === 0 ? sum : undefined;
+    // What is still to do when jobs have ended is nobody's doing.
+    this.#verified = behind.length + lingering.length === 0 ? sum : undefined;
     return isDrift ? `put back what somebody changed: ${shown(found)}` : "";
   }
 
