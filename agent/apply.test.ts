@@ -425,7 +425,7 @@ describe("start", () => {
     const { disk } = await at(old);
     disk.plant("/state/private/base", Buffer.from("nonsense"));
     const { ground, warning, repaired } = await open(disk);
-    expect(warning).toContain("damaged");
+    expect(warning).toContain("the memory cannot be used");
     expect(repaired).toBeUndefined();
     expect(ground.memory.at).toEqual(origin);
     expect(shown(disk)).toEqual(before);

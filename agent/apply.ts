@@ -86,6 +86,8 @@ export interface Started {
   readonly warning: string | undefined;
   /** What the first repair did; undefined if the memory is at `origin`: nothing is known, so nothing is touched. */
   readonly repaired: Applied | undefined;
+  /** A step was begun and not done: what the repair changed is the rest of it, and nobody's edit. */
+  readonly wasUnfinished: boolean;
   /** The first repair failed: the node serves what it has, and {@link repair} is to be tried again. */
   readonly fault: ApplyError | undefined;
 }
@@ -98,7 +100,7 @@ export async function start(options: {
   readonly disk: Disk;
   /** The state folder. */
   readonly state: string;
-  readonly sinks: (disk: Disk, served: string) => readonly Sink[];
+  readonly sinks: (disk: Disk, served: string, gids: ReadonlyMap<string, number>) => readonly Sink[];
   readonly gids: ReadonlyMap<string, number>;
   readonly gate?: Gate;
 }): Promise<Started> {
@@ -107,12 +109,13 @@ export async function start(options: {
   await disk.folder(options.state, 0o755);
   await prepareFolders(disk, folders);
   const { memory, warning } = await recall(disk, folders);
-  const ground = { disk, folders, memory, gids, gate, sinks: options.sinks(disk, folders.served) };
+  const ground = { disk, folders, memory, gids, gate, sinks: options.sinks(disk, folders.served, gids) };
+  const wasUnfinished = memory.unfinished !== undefined;
   try {
-    return { ground, warning, repaired: await repair(ground), fault: undefined };
+    return { ground, warning, repaired: await repair(ground), wasUnfinished, fault: undefined };
   } catch (error) {
     if (!(error instanceof ApplyError)) throw error;
-    return { ground, warning, repaired: undefined, fault: error };
+    return { ground, warning, repaired: undefined, wasUnfinished, fault: error };
   }
 }
 

@@ -1,4 +1,4 @@
-import { chmod, mkdir, mkdtempDisposable, readdir, stat, symlink, utimes, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, mkdtempDisposable, readdir, stat, symlink, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -85,4 +85,40 @@ test("errors say what was done, to which file, and why", async () => {
 test("names an errno that libuv has no name for", () => {
   const overQuota = Object.assign(new Error("write"), { code: "Unknown system error -122", errno: -122 });
   expect(errnoOf(new Error("stage", { cause: overQuota }))).toBe("EDQUOT");
+});
+
+test("a stamp tells a change of content, times, mode and owner; a folder's only of mode and owner", async () => {
+  await using folder = await temporary();
+  await mkdir(join(folder.path, "a/b"), { recursive: true });
+  const file = join(folder.path, "a/b/c");
+  await writeFile(file, "one");
+  await symlink("/etc", join(folder.path, "a/link"));
+  expect((await realDisk.tree(folder.path)).sort()).toEqual(["a/", "a/b/", "a/b/c", "a/link"]);
+  expect(await realDisk.tree(join(folder.path, "none"))).toEqual([]);
+  const inside = join(folder.path, "a/b/");
+  const look = () => realDisk.stamps([file, inside, join(folder.path, "none")]);
+  const [first, holding, none] = await look();
+  expect(none).toBeUndefined();
+  expect(await look()).toEqual([first, holding, undefined]);
+  await writeFile(file, "two");
+  const [second] = await look();
+  expect(second).not.toBe(first);
+  await utimes(file, 1, 1);
+  await chmod(file, 0o600);
+  expect((await look())[0]).not.toBe(second);
+  expect((await look())[1]).toBe(holding);
+  await chmod(inside, 0o777);
+  expect((await look())[1]).not.toBe(holding);
+  const many = Array.from({ length: 1000 }, () => file);
+  expect(new Set(await realDisk.stamps(many)).size).toBe(1);
+});
+
+test("takes a folder back that was given away", async () => {
+  if (process.geteuid?.() !== 0) return;
+  await using folder = await temporary();
+  const path = join(folder.path, "a");
+  await realDisk.folder(path, 0o755);
+  await chown(path, 12_345, 12_345);
+  await realDisk.folder(path, 0o755);
+  expect(await stat(path)).toMatchObject({ uid: 0 });
 });

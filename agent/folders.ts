@@ -12,14 +12,23 @@ export interface Folders {
   readonly stage: string;
 }
 
+/** Folders that sinks fill, below `served`; each is made by the first file in it. */
+const sinkFolders = ["nss", "ssh", "ssh/authorized_keys.d", "sudo"];
+
 export function foldersIn(state: string): Folders {
   return { private: join(state, "private"), served: join(state, "served"), stage: join(state, "stage") };
 }
 
-/** Makes the folders that are missing, and empties the stage: what lies there was never true. */
+/**
+ * Makes the folders that are missing, takes back those below `served` that somebody gave away or opened (sshd reads no key in
+ * a folder that others may write), and empties the stage: what lies there was never true.
+ */
 export async function prepareFolders(disk: Disk, folders: Folders): Promise<void> {
   await disk.folder(folders.private, 0o700);
   await disk.folder(folders.served, 0o755);
   await disk.folder(folders.stage, 0o700);
+  const known = sinkFolders.map((name) => join(folders.served, name));
+  const stamps = await disk.stamps(known);
+  for (const [i, path] of known.entries()) if (stamps[i] !== undefined) await disk.folder(path, 0o755);
   for (const name of await disk.list(folders.stage)) await disk.remove(join(folders.stage, name));
 }

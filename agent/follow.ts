@@ -11,6 +11,7 @@ import { Refusal } from "../identity/refusal.ts";
 import type { Resource } from "../identity/resource.ts";
 import {
   IsolatedSchema,
+  type NodeReport,
   SinkHealthSchema,
   SinkResultSchema,
   type SyncResponse,
@@ -29,6 +30,7 @@ import { attempts, wait } from "./attempts.ts";
 import type { Clock } from "./clock.ts";
 import type { Membership } from "./membership.ts";
 import type { Replica } from "./replica.ts";
+import type { Observed } from "./reporter.ts";
 import type { TrailingSink } from "./sink.ts";
 import type { Stream } from "./uplink.ts";
 
@@ -44,6 +46,12 @@ export interface FollowOptions {
   readonly instance: string;
   /** Sinks of their own pace. */
   readonly trailing?: readonly TrailingSink[];
+  /** It only compares: it serves nothing, and its acks count for no rollout. */
+  readonly comparing?: boolean;
+  /** What it sees on the node; another object whenever that changed. */
+  readonly report?: () => NodeReport | undefined;
+  /** Told of the server and of steps, as they come. */
+  readonly observe?: (event: Observed) => void;
 }
 
 export async function follow(options: FollowOptions): Promise<void> {
@@ -69,6 +77,8 @@ class Follower {
   #greeted = false;
   /** The stream shall go on over a connection with the newest certificate. */
   #moves = false;
+  /** What this stream was told of the node. */
+  #reported: NodeReport | undefined;
 
   constructor(options: FollowOptions) {
     this.#options = options;
@@ -90,13 +100,17 @@ class Follower {
     this.#retryWithin = undefined;
     this.#greeted = false;
     this.#moves = false;
+    this.#reported = undefined;
     const closed = new Promise<void>((resolve) => {
       this.#stream = uplink.sync({
         heard: (message) => this.#hear(message),
         closed: (err) => {
+          const because = err?.message ?? "the server ended the stream";
           if (this.#moves) log.info("going on with the renewed certificate");
-          else if (!signal.aborted)
-            log.warn({ reason: err?.message ?? "the server ended the stream" }, "not connected");
+          else {
+            if (!signal.aborted) log.warn({ reason: because }, "not connected");
+            this.#observe({ kind: "disconnected", because });
+          }
           resolve();
         },
       });
@@ -132,8 +146,15 @@ class Follower {
   async #beats(clock: Clock, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await clock.sleep(this.#beat * (0.9 + 0.2 * clock.random()), signal);
-      if (!signal.aborted) this.#on({ kind: "beat" });
+      if (signal.aborted) return;
+      // The connection's own keepalive would have ended it, if the server had not answered that for eight seconds.
+      if (this.#greeted) this.#observe({ kind: "heard" });
+      this.#on({ kind: "beat" });
     }
+  }
+
+  #observe(event: Observed): void {
+    this.#options.observe?.(event);
   }
 
   #on(event: Event): void {
@@ -145,6 +166,7 @@ class Follower {
 
   #hear({ say }: SyncResponse): void {
     const { log } = this.#options;
+    if (this.#greeted) this.#observe({ kind: "heard" });
     switch (say.case) {
       case "welcome":
         if (say.value.protocol < protocols.oldest || say.value.protocol > protocols.newest) {
@@ -155,6 +177,7 @@ class Follower {
         if (!this.#greeted) log.info({ node: say.value.node, mode: say.value.mode }, "connected");
         this.#greeted = true;
         if (say.value.renewWithin) this.#options.membership.renewWithin(parseMillis(say.value.renewWithin));
+        this.#observe({ kind: "connected", mode: modes[say.value.mode] ?? "unknown" });
         this.#on({ kind: "welcome" });
         if (this.#options.trailing?.length) this.#on({ kind: "beat" });
         return;
@@ -196,20 +219,22 @@ class Follower {
   }
 
   #carryOut(effect: Effect): void {
-    const { replica, software, instance, log } = this.#options;
+    const { replica, software, instance, log, comparing = false } = this.#options;
     switch (effect.kind) {
       case "say-hello":
         return this.#stream?.say({
           case: "hello",
           value: {
             $typeName: "rollcall.v1.Hello",
-            protocolMin: protocols.oldest,
+            // A server that does not know of comparing nodes would count their acks.
+            protocolMin: comparing ? 3 : protocols.oldest,
             protocolMax: protocols.newest,
             software,
             instanceId: instance,
             position: printPosition(this.#agent.at),
             highestUid: replica.highest.uid,
             highestGid: replica.highest.gid,
+            comparing,
           },
         });
       case "say-ack":
@@ -225,6 +250,7 @@ class Follower {
       case "say-nack": {
         const { sink, reason, retrying } = effect.failure;
         log.warn({ revision: String(effect.revision), sink, reason, retrying }, "refused");
+        if (!effect.busy) this.#refused(effect.revision, effect.failure);
         return this.#stream?.say({
           case: "nack",
           value: {
@@ -250,6 +276,7 @@ class Follower {
             sinks: (this.#options.trailing ?? []).flatMap(({ health }) =>
               health ? create(SinkHealthSchema, { ...health, lingering: [...health.lingering] }) : [],
             ),
+            ...this.#newsOfNode(),
           },
         });
       case "apply-delta":
@@ -273,6 +300,18 @@ class Follower {
     }
   }
 
+  /** What is seen on the node, if this stream was not told yet. */
+  #newsOfNode(): { report?: NodeReport } {
+    const report = this.#options.report?.();
+    if (report === undefined || report === this.#reported) return {};
+    this.#reported = report;
+    return { report };
+  }
+
+  #refused(revision: bigint, { sink, reason, retrying }: Pick<Failure, "sink" | "reason" | "retrying">): void {
+    this.#observe({ kind: "refused", refusal: { revision: String(revision), sink, reason, retrying } });
+  }
+
   /** Checks and applies in the background; how it ended comes back as an event. */
   #work(check: () => Step): void {
     this.#working = this.#apply(check).then((event) => this.#on(event));
@@ -289,14 +328,20 @@ class Follower {
       for (const sink of this.#options.trailing ?? []) sink.applied(checked);
       const took = clock.now() - from;
       log.info({ revision: String(replica.at.revision), edits: checked.edits.length, ms: took }, "applied");
+      this.#observe({ kind: "applied" });
       return { kind: "applied", at: replica.at, reports, took };
     } catch (err) {
       const failure = replica.failureOf(err) ?? refusedBy(err);
       if (!failure) log.error({ err }, "applying failed");
+      const { work } = this.#agent;
+      // Also while nobody is there to be told.
+      if (work.kind === "applying") this.#refused(work.to.revision, failure ?? bug);
       return { kind: "failed", failure: failure ?? bug };
     }
   }
 }
+
+const modes: Readonly<Record<number, string>> = { 1: "up to date", 2: "delta", 3: "snapshot", 4: "wait" };
 
 /** A failure that nobody foresaw: it is in the log whole, and is tried again, later each time. */
 const bug: Failure = { sink: "agent", reason: "internal", retrying: true, begun: false, diverged: false };

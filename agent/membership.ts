@@ -40,6 +40,11 @@ export class Membership {
     return this.#credentials.role;
   }
 
+  /** When the newest certificate ends, milliseconds since 1970. */
+  get until(): number {
+    return this.#credentials.life.to;
+  }
+
   /** A connection with the newest certificate. */
   async connect(): Promise<Uplink> {
     const { address, trust } = this.#options;

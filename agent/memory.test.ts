@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { commit, emptyCopy } from "../identity/copy.ts";
 import { origin } from "../identity/position.ts";
@@ -181,6 +182,43 @@ describe("damage is not guessed at", () => {
       expect(memory.at).toEqual(origin);
       expect(warning).toContain("missing");
     }
+  });
+});
+
+describe("a base in another format", () => {
+  /** A whole base, with the sum that every format ends with, that says it has some format. */
+  async function inFormat(format: string): Promise<SimulatedDisk> {
+    const disk = new SimulatedDisk();
+    await (await told(disk)).compact();
+    const text = (await disk.read(base))?.bytes.toString() ?? "";
+    const body = text.replace(/^rollcall memory 1\n/, format).replace(/sum [0-9a-f]{64}\n$/, "");
+    disk.plant(base, Buffer.from(`${body}sum ${createHash("sha256").update(body).digest("hex")}\n`));
+    return disk;
+  }
+
+  test("a newer agent's is refused with what to do, and not touched", async () => {
+    for (const format of ["rollcall memory 2\n", "rollcall memory 17\nof another shape altogether\n"]) {
+      const disk = await inFormat(format);
+      const before = disk.files();
+      await expect(recall(disk, folders)).rejects.toThrow(
+        /^\/state\/private\/base is of a newer agent \(format \d+; this one reads 1\): run that agent again, or remove /,
+      );
+      expect(disk.files()).toEqual(before);
+    }
+  });
+
+  test("an older agent's that is not read any more starts anew, and is kept aside", async () => {
+    const disk = await inFormat("rollcall memory 0\n");
+    const { memory, warning } = await recall(disk, folders);
+    expect(warning).toContain("format 0 is of an older agent, and not read any more");
+    expect(memory.at).toEqual(origin);
+    expect(disk.files().get(`${base}.damaged`)).toMatch(/^rollcall memory 0\n/);
+  });
+
+  test("one that says none is no memory", async () => {
+    const { memory, warning } = await recall(await inFormat(""), folders);
+    expect(warning).toContain("does not begin with its format");
+    expect(memory.at).toEqual(origin);
   });
 });
 

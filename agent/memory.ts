@@ -11,6 +11,8 @@
  *    cut off; any other damage is not guessed at: the memory starts at `origin`, says so, and a snapshot follows.
  * 4. A new base replaces the old one before its journal does; a journal names the base that it continues, so that
  *    the old journal beside the new base is recognised as spent.
+ * 5. In every format the base's first line names it, and the last one is the sum over all of it. A memory of a newer agent is left
+ *    as it is, and this agent does not start. One in a format that is not read any more is as good as damaged.
  */
 
 import { createHash } from "node:crypto";
@@ -34,10 +36,14 @@ export interface Recalled {
   readonly warning: string | undefined;
 }
 
-const format = "rollcall memory 1";
+const format = 1;
+const formatLine = /^rollcall memory ([0-9]{1,9})\n/;
 const leastJournal = 1_048_576;
 
-/** Reads the memory back, cutting off what was never begun. A step that was begun is in the copy, and `unfinished`. */
+/**
+ * Reads the memory back, cutting off what was never begun. A step that was begun is in the copy, and `unfinished`.
+ * @throws Error if a newer agent wrote it: nothing is changed then.
+ */
 export async function recall(disk: Disk, folders: Folders): Promise<Recalled> {
   const path = { base: join(folders.private, "base"), journal: join(folders.private, "journal") };
   const base = await disk.read(path.base);
@@ -48,12 +54,16 @@ export async function recall(disk: Disk, folders: Folders): Promise<Recalled> {
     await memory.settle();
     return { memory, warning: undefined };
   } catch (error) {
+    if (error instanceof Newer) {
+      const advice = `run that agent again, or remove ${path.base} and ${path.journal} to start anew by a snapshot`;
+      throw new Error(`${path.base} is of a newer agent (${error.message}): ${advice}`, { cause: error });
+    }
     if (!(error instanceof Damage)) throw error;
     // Kept for whoever wants to know what happened; the next damage replaces it.
     if (base) await disk.rename(path.base, `${path.base}.damaged`);
     const memory = new Memory(disk, folders, fresh());
     await memory.settle();
-    return { memory, warning: `the memory is damaged (${error.message}): a snapshot is needed` };
+    return { memory, warning: `the memory cannot be used (${error.message}): a snapshot is needed` };
   }
 }
 
@@ -190,6 +200,9 @@ interface Past {
 /** What was read is not what was written. */
 class Damage extends Error {}
 
+/** What was read is whole, and beyond this agent. */
+class Newer extends Error {}
+
 function damage(why: string): never {
   throw new Damage(why);
 }
@@ -215,15 +228,23 @@ function readPast(base: Buffer | undefined, journal: Buffer | undefined): Past {
 }
 
 function printBase(copy: Copy, { uid, gid }: Highest): Buffer {
-  const lines = [format, `at ${printPosition(copy.at)}`, `highest ${uid} ${gid}`];
+  const lines = [`rollcall memory ${format}`, `at ${printPosition(copy.at)}`, `highest ${uid} ${gid}`];
   for (const resource of copy.resources.values()) lines.push(print(resource));
   return printFrame("", `${lines.join("\n")}\n`);
 }
 
+/** Which format a base says that it has; undefined if it says none. */
+function formatOf(body: string): number | undefined {
+  const [, found] = formatLine.exec(body) ?? [];
+  return found === undefined ? undefined : Number(found);
+}
+
 function readBase(bytes: Buffer): { copy: Copy; highest: Highest } {
   const body = bodyOf("", bytes) ?? damage("the base's sum is wrong");
-  const [head, at, highest, ...lines] = body.split("\n").slice(0, -1);
-  if (head !== format) damage(`the base is not in the format "${format}"`);
+  const found = formatOf(body) ?? damage("the base does not begin with its format");
+  if (found > format) throw new Newer(`format ${found}; this one reads ${format}`);
+  if (found < format) damage(`format ${found} is of an older agent, and not read any more`);
+  const [, at, highest, ...lines] = body.split("\n").slice(0, -1);
   const ids = /^highest ([0-9]+) ([0-9]+)$/.exec(highest ?? "") ?? damage("the base lacks the highest ids");
   const copy = emptyCopy();
   const edits = lines.map((line) => edited(copy, `+ ${line}`));

@@ -1,7 +1,7 @@
 /** How rollcall-agent is started. */
 
 import { hostname } from "node:os";
-import { parseArgs } from "node:util";
+import { type ParseArgsConfig, parseArgs } from "node:util";
 import { quote, refuse } from "../identity/refusal.ts";
 
 export interface Options {
@@ -19,11 +19,23 @@ export interface Options {
   readonly etc: string;
   /** What the node is called. */
   readonly node: string;
+  /** Only compares, and serves nothing. */
+  readonly compare: boolean;
+  /** How often the agent looks whether anybody changed its files, milliseconds. */
+  readonly lookEvery: number;
+}
+
+/** How `rollcall-agent status` is asked. */
+export interface StatusOptions {
+  readonly state: string;
+  readonly json: boolean;
 }
 
 export const usage = `usage: rollcall-agent --server HOST:PORT --ca FILE [--join-token-file FILE |
-         --kubernetes-token-file FILE] [--state DIR] [--etc DIR] [--node NAME]
+         --kubernetes-token-file FILE] [--state DIR] [--etc DIR] [--node NAME] [--look-every SECONDS]
+         [--compare]
        rollcall-agent links [--state DIR] [--etc DIR]
+       rollcall-agent status [-o json] [--state DIR]
 
   --server HOST:PORT      node port of the control plane
   --ca FILE               its certificate authority, PEM (ca.pem of the control plane)
@@ -33,8 +45,11 @@ export const usage = `usage: rollcall-agent --server HOST:PORT --ca FILE [--join
   --state DIR             the agent's own folder (default /var/lib/rollcall)
   --etc DIR               where the links that readers use are placed (default /etc)
   --node NAME             the node's name in its cluster (default: this host's name)
+  --look-every SECONDS    how often to look whether anybody changed the agent's files (default 60)
+  --compare               follow the control plane, but serve nothing: only compare with what this node answers now, and report
 
   links                   places the links, and ends: for who may write to /etc, so that the agent need not
+  status                  says how the agent of this node stands; ends with 0: fresh, 6: degraded, 5: stale, 8: none is running
 `;
 
 const flags = {
@@ -45,6 +60,8 @@ const flags = {
   state: { type: "string", default: "/var/lib/rollcall" },
   etc: { type: "string", default: "/etc" },
   node: { type: "string" },
+  "look-every": { type: "string", default: "60" },
+  compare: { type: "boolean", default: false },
   help: { type: "boolean", short: "h" },
 } as const;
 
@@ -53,15 +70,13 @@ export type LinkOptions = Pick<Options, "state" | "etc">;
 
 /** Reads what is behind `links` on the command line. @throws Refusal `invalid`, with the flag and the rule. */
 export function readLinkOptions(argv: readonly string[]): LinkOptions {
-  const { state, etc, help, ...others } = parse(argv);
-  const [strange] = [...Object.keys(others), ...(help ? ["help"] : [])];
-  if (strange !== undefined) refuse("invalid", `links takes --state and --etc, not --${strange}`);
+  const { state, etc } = parse(argv, { state: flags.state, etc: flags.etc });
   return { state, etc };
 }
 
 /** Reads the command line; "help" if that is what was asked. @throws Refusal `invalid`, with the flag and the rule. */
 export function readOptions(argv: readonly string[]): Options | "help" {
-  const values = parse(argv);
+  const values = parse(argv, flags);
   if (values.help) return "help";
   const server = values.server ?? refuse("invalid", "--server HOST:PORT is needed");
   if (!/^(\[[0-9a-fA-F:.]+\]|[^:[\]]+):[0-9]{1,5}$/.test(server)) {
@@ -73,12 +88,38 @@ export function readOptions(argv: readonly string[]): Options | "help" {
   if (joinTokenFile !== undefined && kubernetesTokenFile !== undefined) {
     refuse("invalid", "one of --join-token-file and --kubernetes-token-file, not both");
   }
-  return { server, ca, joinTokenFile, kubernetesTokenFile, state, etc, node };
+  const seconds = values["look-every"];
+  if (!/^[1-9][0-9]{0,4}$/.test(seconds)) {
+    refuse("invalid", `--look-every ${quote(seconds)} is not a number of seconds from 1 to 99999`);
+  }
+  return {
+    server,
+    ca,
+    joinTokenFile,
+    kubernetesTokenFile,
+    state,
+    etc,
+    node,
+    lookEvery: Number(seconds) * 1000,
+    compare: values.compare,
+  };
 }
 
-function parse(argv: readonly string[]) {
+const statusFlags = {
+  state: { type: "string", default: "/var/lib/rollcall" },
+  output: { type: "string", short: "o", default: "text" },
+} as const;
+
+/** Reads what follows `rollcall-agent status`. @throws Refusal `invalid`. */
+export function readStatusOptions(argv: readonly string[]): StatusOptions {
+  const { state, output } = parse(argv, statusFlags);
+  if (output !== "text" && output !== "json") refuse("invalid", `-o ${quote(output)} is neither text nor json`);
+  return { state, json: output === "json" };
+}
+
+function parse<T extends NonNullable<ParseArgsConfig["options"]>>(argv: readonly string[], options: T) {
   try {
-    return parseArgs({ args: [...argv], options: flags, allowPositionals: false }).values;
+    return parseArgs({ args: [...argv], options, allowPositionals: false }).values;
   } catch (cause) {
     return refuse("invalid", cause instanceof Error ? cause.message : String(cause));
   }

@@ -1,18 +1,31 @@
-/** The node's own copy, in memory and in files, as the protocol sees it: where it is, and a way to the next position. */
+/**
+ * The node's own copy, in memory and in files, as the protocol sees it: where it is, and a way to the next position.
+ *
+ * Whatever writes files has its turn alone: a repair after a foreign edit never runs beside an apply.
+ */
 
 import type { Copy, Step } from "../identity/copy.ts";
-import type { Position } from "../identity/position.ts";
+import { origin, type Position, samePosition } from "../identity/position.ts";
 import type { Resource } from "../identity/resource.ts";
 import type { Failure, SinkReport } from "./agent.ts";
 import { type Applied, ApplyError, apply, type Ground, repair } from "./apply.ts";
+import { type Differing, Marks } from "./marks.ts";
 import type { Highest } from "./memory.ts";
 import type { Policy } from "./policy/policy.ts";
 
 export class Replica {
   readonly #ground: Ground;
+  readonly #marks: Marks;
+  #turn: Promise<unknown> = Promise.resolve();
+  /** Counts beginnings and ends of turns: odd while somebody has one. */
+  #turns = 0;
+  #reports: readonly SinkReport[] = [];
 
-  constructor(ground: Ground) {
+  /** @param start what the start already found of the files. */
+  constructor(ground: Ground, start?: Applied) {
     this.#ground = ground;
+    this.#marks = new Marks(ground.disk, ground.folders.served);
+    this.#reports = reports(start);
   }
 
   /** The position that may be claimed. */
@@ -37,15 +50,61 @@ export class Replica {
     return this.#ground.memory.highest;
   }
 
-  /** Makes a step true, or finishes the one that was begun (the same one, tried again). @throws ApplyError. */
-  async apply(step: Step): Promise<readonly SinkReport[]> {
-    const { memory } = this.#ground;
-    return reports(memory.unfinished ? await repair(this.#ground) : await apply(this.#ground, step));
+  /** What each sink could not serve, as far as it is known. */
+  get reports(): readonly SinkReport[] {
+    return this.#reports;
   }
 
-  /** Makes the files agree with the copy. @throws ApplyError. */
+  /** Makes a step true, or finishes the one that was begun (the same one, tried again). @throws ApplyError. */
+  apply(step: Step): Promise<readonly SinkReport[]> {
+    const { memory } = this.#ground;
+    return this.#alone(async () => {
+      const applied = memory.unfinished ? await repair(this.#ground) : await apply(this.#ground, step);
+      await this.#marks.take(applied?.changed ?? []);
+      return this.#settle(applied);
+    });
+  }
+
+  /** Makes the files agree with the copy, finishing what was begun. @throws ApplyError. */
   async repair(): Promise<void> {
-    await repair(this.#ground);
+    await this.#alone(async () => this.#repair());
+  }
+
+  /** Takes the files as they lie for the agent's own: for the start, which has just compared them. */
+  async trust(): Promise<void> {
+    await this.#alone(() => this.#marks.takeAll());
+  }
+
+  /**
+   * What somebody else did to the files since the agent left them, relative to the served folder; none while a step is unfinished,
+   * whose own retries repair them, and at `origin`, where nothing is known. Nothing waits for it: what an apply does meanwhile is no foreign edit.
+   */
+  async foreign(): Promise<Differing> {
+    const turns = this.#turns;
+    const { memory } = this.#ground;
+    const isOurs = () => turns !== this.#turns || turns % 2 === 1 || memory.unfinished !== undefined;
+    if (isOurs() || samePosition(this.at, origin)) return nothing;
+    const found = await this.#marks.differing();
+    return isOurs() ? nothing : found;
+  }
+
+  /**
+   * Reads every file, and repairs after a foreign edit; gives the files that were really mended. Undefined if a step is unfinished.
+   * @throws ApplyError.
+   */
+  async mend(): Promise<readonly string[] | undefined> {
+    return this.#alone(async () => (this.#ground.memory.unfinished ? undefined : this.#repair()));
+  }
+
+  /** Repairs if what the node's own policy says is not what the files were written under. @throws ApplyError. */
+  async comply(): Promise<boolean> {
+    const { gate, memory } = this.#ground;
+    return this.#alone(async () => {
+      await gate.refresh();
+      if (!gate.isStale || memory.unfinished) return false;
+      await this.#repair();
+      return true;
+    });
   }
 
   /** How a failed apply is told to the server; undefined for an error that nobody foresaw. */
@@ -54,7 +113,34 @@ export class Replica {
     const begun = this.#ground.memory.unfinished !== undefined;
     return { sink: err.sink, reason: err.message, retrying: err.retryable || begun, begun, diverged: false };
   }
+
+  async #repair(): Promise<readonly string[]> {
+    const applied = await repair(this.#ground);
+    await this.#marks.takeAll();
+    this.#settle(applied);
+    return applied?.changed ?? [];
+  }
+
+  #settle(applied: Applied | undefined): readonly SinkReport[] {
+    this.#reports = reports(applied);
+    return this.#reports;
+  }
+
+  #alone<T>(act: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(async () => {
+      this.#turns++;
+      try {
+        return await act();
+      } finally {
+        this.#turns++;
+      }
+    });
+    this.#turn = turn.catch(() => undefined);
+    return turn;
+  }
 }
+
+const nothing: Differing = { came: [], left: [], changed: [] };
 
 function reports(applied: Applied | undefined): SinkReport[] {
   return [...(applied?.isolated ?? [])].map(([sink, isolated]) => ({ sink, isolated }));

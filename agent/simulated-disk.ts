@@ -27,6 +27,10 @@ export class SimulatedDisk implements Disk {
   /** Those calls in words, for a failed test's message. */
   readonly log: string[] = [];
   fault: Fault | undefined;
+  /** Until it is taken back, every call that changes something fails with it. */
+  failing: string | undefined;
+  /** One kind of call does not return before. */
+  held: { readonly call: "create" | "tree"; readonly until: Promise<void> } | undefined;
   readonly #names: Map<string, Inode>;
   readonly #durableNames: Map<string, Inode>;
   #dead = false;
@@ -68,10 +72,33 @@ export class SimulatedDisk implements Disk {
     else this.#durableNames.delete(path);
   }
 
+  /** Changes a content behind the file system's back: no stamp tells. */
+  rot(path: string, bytes: Uint8Array): void {
+    const content = Buffer.from(bytes);
+    const file = this.#get(path);
+    numbers.set(content, numberOf(file.bytes));
+    file.bytes = content;
+  }
+
   async read(path: string): Promise<Found | undefined> {
     if (this.#dead) throw new Error("killed");
     const found = this.#names.get(path);
-    return found && { bytes: Buffer.from(found.bytes), mode: found.mode, uid: 0, gid: found.gid, mtime: 0 };
+    return found && { bytes: Buffer.from(found.bytes), mode: found.mode, uid: self.uid, gid: found.gid, mtime: 0 };
+  }
+
+  async tree(folder: string): Promise<string[]> {
+    if (this.#dead) throw new Error("killed");
+    const below = [...this.#names.keys()].filter((path) => path.startsWith(`${folder}/`));
+    if (this.held?.call === "tree") await this.held.until;
+    return below.map((path) => path.slice(folder.length + 1)).sort();
+  }
+
+  async stamps(paths: readonly string[]): Promise<(string | undefined)[]> {
+    if (this.#dead) throw new Error("killed");
+    return paths.map((path) => {
+      const found = this.#names.get(path);
+      return found && `${found.mode} ${found.gid} ${numberOf(found.bytes)}`;
+    });
   }
 
   async holds(path: string, bytes: Uint8Array): Promise<boolean> {
@@ -93,6 +120,7 @@ export class SimulatedDisk implements Disk {
   async create(path: string, bytes: Uint8Array, holding: Holding): Promise<void> {
     const torn = () => this.#names.set(path, inode(bytes.subarray(0, bytes.length / 2), holding, false));
     this.#turn(`create ${path}`, torn);
+    if (this.held?.call === "create") await this.held.until;
     this.#names.set(path, inode(bytes, holding, true));
   }
 
@@ -143,6 +171,7 @@ export class SimulatedDisk implements Disk {
     if (this.#dead) throw new Error("killed");
     this.calls++;
     this.log.push(what);
+    if (this.failing !== undefined) raise(this.failing, what);
     if (this.fault?.at !== this.calls) return;
     if (this.fault.kind === "killed" ? this.fault.torn : true) half();
     if (this.fault.kind === "errno") raise(this.fault.code, what);
@@ -151,9 +180,22 @@ export class SimulatedDisk implements Disk {
   }
 }
 
+/** Every content that was ever written is another one, whatever it says. */
+const numbers = new WeakMap<Buffer, number>();
+let lastNumber = 0;
+
+function numberOf(content: Buffer): number {
+  const number = numbers.get(content) ?? ++lastNumber;
+  numbers.set(content, number);
+  return number;
+}
+
+/** Who the agent is, here as on a real disk. */
+const self = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
+
 function inode(bytes: Uint8Array, { mode, gid }: Holding, synced: boolean): Inode {
   const content = Buffer.from(bytes);
-  return { bytes: content, durable: synced ? content : undefined, mode, gid: gid ?? 0 };
+  return { bytes: content, durable: synced ? content : undefined, mode, gid: gid ?? self.gid };
 }
 
 function raise(code: string, what: string): never {

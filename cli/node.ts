@@ -83,7 +83,7 @@ export function nodeTable(nodes: readonly Node[]): string {
 
 function showNode(node: Node | undefined): string {
   if (!node) return "";
-  return card({
+  const facts = card({
     name: node.name,
     cluster: node.cluster,
     role: showRole(node.role),
@@ -99,7 +99,38 @@ function showNode(node: Node | undefined): string {
     software: node.software || "-",
     certificate: `until ${showTime(node.certificateExpires)}`,
     authority: showRotation(node),
+    drift: showDrift(node),
+    ...(node.faults.length > 0 && { faults: node.faults.join("; ") }),
+    ...(node.comparing && { compared: showComparison(node) }),
   });
+  return `${facts}${differences(node)}`;
+}
+
+function showDrift({ drift }: Node): string {
+  const strays = drift && drift.strays.length > 0 ? `; foreign: ${drift.strays.join(", ")}` : "";
+  if (!drift?.lastAt) return `none${strays}`;
+  const times = drift.count === 1 ? "once" : `${drift.count} times`;
+  return `${times}, last ${showTime(drift.lastAt)}: ${drift.files.join(", ")}${strays}`;
+}
+
+function showComparison({ comparison }: Node): string {
+  if (!comparison) return "not yet";
+  const { users, usersDiffering, groups, groupsDiffering, keys, keysDiffering, revision, at, fault } = comparison;
+  const counts = [
+    `${usersDiffering} of ${users} people`,
+    `${groupsDiffering} of ${groups} groups`,
+    keys === 0 ? "no keys to compare with" : `keys of ${keysDiffering} of ${keys}`,
+  ];
+  return `r${revision}, ${showTime(at)}: ${counts.join(", ")} differ${fault === "" ? "" : `; ${fault}`}`;
+}
+
+/** What would change if the node were served what it holds. */
+function differences({ comparison }: Node): string {
+  if (!comparison || comparison.differences.length === 0) return "";
+  const rows = comparison.differences.map(({ kind, name, field, here, there }) => [
+    ...[kind, name, field, here || "-", there || "-"],
+  ]);
+  return `\n${table(["kind", "name", "field", "now", "then"], rows)}`;
 }
 
 function showRotation({ authority, rotation }: Node): string {
@@ -134,6 +165,8 @@ function showState({ state, age, refused }: Node): string {
       return "ahead of the server";
     case Node_State.BANNED:
       return "banned";
+    case Node_State.COMPARING:
+      return "comparing, serves nothing";
     default:
       return "unknown";
   }

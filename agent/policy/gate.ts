@@ -1,6 +1,7 @@
 /**
  * Stands between what the memory holds and what the sinks see: the memory holds what was sent, so that digests agree; sinks see
- * what the policy and the node's own accounts let through. A resource that becomes forbidden is to them one that went.
+ * what the policy and the node's own accounts let through. A resource that becomes forbidden is to them one that went; so are all sudo
+ * rules while they are withdrawn, because the server has been silent for longer than the policy trusts them.
  *
  * A policy, or a local account, that is read anew and says something else counts from the next step or repair on. One that cannot be read, or
  * a policy that is gone, changes nothing: the last good one stays.
@@ -44,6 +45,7 @@ export class Gate {
   #isStale = false;
   /** Of the copy, and of what the last step would make of it. */
   #known: readonly Judged[] = [];
+  #isWithdrawn = false;
 
   /**
    * @param policy what counts now.
@@ -69,6 +71,19 @@ export class Gate {
 
   get local(): Local {
     return this.#local.now;
+  }
+
+  /** Sudo rules are kept from the sinks, whatever they say. */
+  get isWithdrawn(): boolean {
+    return this.#isWithdrawn;
+  }
+
+  /** Withdraws all sudo rules, or gives them back, from the next step or repair on. */
+  withdrawSudo(isWithdrawn: boolean): void {
+    if (isWithdrawn === this.#isWithdrawn) return;
+    this.#isWithdrawn = isWithdrawn;
+    this.#known = [];
+    this.#isStale = true;
   }
 
   /** Another policy counts now than the files were written under: they are to be repaired before the next step. */
@@ -167,12 +182,17 @@ export class Gate {
     const denied = new Map<ResourceKey, string>();
     for (const key of keys) {
       const resource = held.get(key);
-      const why = resource && (whyNot(this.#policy, resource, held) ?? whyShadowed(this.#local.now, resource));
+      const why =
+        this.#isWithdrawn && resource?.kind === "sudo"
+          ? withdrawn
+          : resource && (whyNot(this.#policy, resource, held) ?? whyShadowed(this.#local.now, resource));
       if (why !== undefined) denied.set(key, why);
     }
     return denied;
   }
 }
+
+const withdrawn = "policy: sudo is withdrawn until the server is heard again (stale)";
 
 function less({ at, resources }: Shown, denied: Denied): Shown {
   return { at, resources: overlay(resources, new Map([...denied.keys()].map((key) => [key, undefined]))) };

@@ -30,6 +30,12 @@ export interface Policy {
   /** How homes are made; undefined: none are. */
   readonly homes: Homes | undefined;
   readonly slurm: SlurmPolicy;
+  /** After so long a silence of the server, in milliseconds, the node calls itself stale. */
+  readonly staleAfter: number;
+  /** After so long a silence of the server, in milliseconds, nobody may use sudo here by a rule of it; undefined: never. */
+  readonly withdrawSudoAfter: number | undefined;
+  /** SHA-256 of the file, hex, as `sha256sum` gives it; undefined: there is none. */
+  readonly sum: string | undefined;
 }
 
 /** On a controller: what is done to Slurm's accounting. */
@@ -84,6 +90,9 @@ export const unstated: Policy = {
   sessions: undefined,
   homes: undefined,
   slurm: { enabled: true, adopt: false, adminLevel: "administrator", every: 60 },
+  staleAfter: 3_600_000,
+  withdrawSudoAfter: undefined,
+  sum: undefined,
 };
 
 /** Whether a person may have this number here. */

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { chmod, chown, mkdtempDisposable, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -18,6 +19,8 @@ shrink: {people: 20, share: 0.3}
 sessions: leave
 homes: {skeleton: /etc/skel-hpc, mode: "0711", below: [/home, /srv/homes], mounted: [/home]}
 slurm: {enabled: false, adopt: true, admin_level: operator, every: 300}
+stale_after: 30m
+stale: {after: 24h, withdraw: sudo}
 `;
 
 test("everything that may be stated", () => {
@@ -38,6 +41,9 @@ test("everything that may be stated", () => {
     sessions: "leave",
     homes: { skeleton: "/etc/skel-hpc", mode: 0o711, below: ["/home", "/srv/homes"], mounted: ["/home"] },
     slurm: { enabled: false, adopt: true, adminLevel: "operator", every: 300 },
+    staleAfter: 1_800_000,
+    withdrawSudoAfter: 86_400_000,
+    sum: undefined,
   });
   expect(parsePolicy("homes: {below: [/home]}").homes).toEqual({
     skeleton: "/etc/skel",
@@ -84,6 +90,13 @@ test.each([
   ["homes: {below: [/home], skeleton: skel}", 'skeleton: "skel" must be an absolute path'],
   ["homes: {below: [/home], skel: /etc/skel}", 'homes has no field "skel"'],
   ["sessions: true", "must be end or leave"],
+  ["stale_after: 3600", "such as 90s"],
+  ["stale_after: 1w", "such as 90s"],
+  ["stale_after: 30s", "shorter than a minute"],
+  ["stale: {after: 24h}", "withdraw"],
+  ["stale: {after: 24h, withdraw: keys}", "nothing else ever is"],
+  ["stale: {withdraw: sudo}", "such as 90s"],
+  ["stale: 24h", "must be a mapping"],
   ["uids: [200000-300000]\nuids: [1000-2000]", "unique"],
   ["uids: &a [200000-300000]\ngids: *a", "anchors"],
   ["uids: !!js/function x", "tag"],
@@ -112,7 +125,7 @@ describe("the file", () => {
     await using folder = await temporary();
     const file = join(folder.path, "policy.yaml");
     await writeFile(file, whole);
-    expect(await readPolicy(file)).toBeDefined();
+    expect(await readPolicy(file)).toMatchObject({ sum: createHash("sha256").update(whole).digest("hex") });
     await spoil(file, folder.path);
     await expect(readPolicy(file)).rejects.toThrow(/policy .*policy.yaml: .* may be written by others than root/);
   });

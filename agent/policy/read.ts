@@ -3,6 +3,7 @@
  * here anyway can have written it.
  */
 
+import { createHash } from "node:crypto";
 import { constants } from "node:fs";
 import { lstat, open } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -22,7 +23,9 @@ const longest = 65_536;
 export async function readPolicy(path: string): Promise<Policy | undefined> {
   try {
     const text = await readTrusted(path);
-    return text === undefined ? undefined : parsePolicy(text);
+    return text === undefined
+      ? undefined
+      : { ...parsePolicy(text), sum: createHash("sha256").update(text).digest("hex") };
   } catch (cause) {
     throw new Error(`policy ${path}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
   }
@@ -60,20 +63,15 @@ export function parsePolicy(text: string): Policy {
     sessions: optional(stated["sessions"], (value) => oneOf("sessions", value, ["end", "leave"])),
     homes: optional(stated["homes"], homes),
     slurm: optional(stated["slurm"], slurm) ?? unstated.slurm,
+    staleAfter: optional(stated["stale_after"], (value) => duration("stale_after", value)) ?? unstated.staleAfter,
+    withdrawSudoAfter: optional(stated["stale"], stale),
+    sum: undefined,
   };
 }
 
 const fields = [
-  "uids",
-  "gids",
-  "reserved_users",
-  "reserved_groups",
-  "shells",
-  "sudo",
-  "shrink",
-  "sessions",
-  "homes",
-  "slurm",
+  ...["uids", "gids", "reserved_users", "reserved_groups", "shells", "sudo", "shrink", "sessions", "homes"],
+  ...["slurm", "stale_after", "stale"],
 ];
 
 async function readTrusted(path: string): Promise<string | undefined> {
@@ -169,6 +167,23 @@ function folders(field: string, value: unknown): string[] {
     if (/^(\/[A-Za-z0-9_][A-Za-z0-9._-]*)+$/.test(path)) return path;
     return refuse("invalid", `${field}: ${quote(path)} must be an absolute path, of [A-Za-z0-9._-]`);
   });
+}
+
+/** `stale: {after: 24h, withdraw: sudo}`. Nothing but sudo is ever withdrawn. */
+function stale(value: unknown): number {
+  const { after, withdraw } = mapping("stale", value, ["after", "withdraw"]);
+  if (withdraw !== "sudo") refuse("invalid", `stale: withdraw ${quote(withdraw)} must be sudo; nothing else ever is`);
+  return duration("stale: after", after);
+}
+
+const units = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+
+/** Milliseconds; at least a minute, since shorter silences are everyday. */
+function duration(field: string, value: unknown): number {
+  const [, count, unit] = (typeof value === "string" && /^([1-9][0-9]{0,4})([smhd])$/.exec(value)) || [];
+  if (count === undefined) refuse("invalid", `${field}: ${quote(value)} is not a time such as 90s, 30m, 24h or 7d`);
+  const ms = Number(count) * units[unit as keyof typeof units];
+  return ms >= units.m ? ms : refuse("invalid", `${field}: ${quote(value)} is shorter than a minute`);
 }
 
 function shrink(value: unknown): Shrink {

@@ -15,7 +15,7 @@ import type { Uid } from "../../identity/id.ts";
 import { type Position, samePosition } from "../../identity/position.ts";
 import type { Key, Resource, ResourceKey } from "../../identity/resource.ts";
 import { fingerprint, parseSshKey, printSshKey, type SshKey } from "../../identity/ssh-key.ts";
-import { type Disk, errnoOf } from "../disk.ts";
+import { type Disk, errnoOf, isHeld } from "../disk.ts";
 import { overlay } from "../overlay.ts";
 import type { Isolated, Rendering, Shown, Sink, Write } from "../sink.ts";
 
@@ -128,7 +128,7 @@ class SshSink implements Sink {
       const wanted = files.get(name);
       const found = await this.#disk.read(join(this.#served, keysFolder, name));
       if (!wanted) writes.push(removal(name));
-      else if (!found?.bytes.equals(wanted.bytes) || found.mode !== mode) writes.push(writeOf("revoke-keys", wanted));
+      else if (!found?.bytes.equals(wanted.bytes) || !isHeld(found, mode)) writes.push(writeOf("revoke-keys", wanted));
       files.delete(name);
     }
     for (const missing of files.values()) writes.push(writeOf("grant-keys", missing));

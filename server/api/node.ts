@@ -3,6 +3,9 @@
 import { Code, ConnectError, type ServiceImpl } from "@connectrpc/connect";
 import { quote, refuse } from "../../identity/refusal.ts";
 import {
+  ComparisonSchema,
+  DifferenceSchema,
+  DriftSchema,
   type Node,
   Node_Rotation,
   Node_State,
@@ -29,6 +32,7 @@ const states = {
   pending: Node_State.PENDING,
   ahead: Node_State.AHEAD,
   banned: Node_State.BANNED,
+  comparing: Node_State.COMPARING,
 } as const satisfies Record<NodeState, Node_State>;
 
 const rotations = {
@@ -92,7 +96,8 @@ export function printNode(
   trusted: readonly string[],
   now: number,
 ): Node {
-  const { acked, ackedAt, seenAt, refused, software, degraded, sinks = [] } = progress;
+  const { acked, ackedAt, seenAt, refused, software, degraded, comparing, report, sinks = [] } = progress;
+  const { drift, faults = [], comparison } = report ?? {};
   return message(NodeSchema, {
     name: node.name,
     cluster,
@@ -113,6 +118,24 @@ export function printNode(
     authority: node.authority ?? "",
     trusts: [...node.trusts],
     rotation: rotations[rotationOf(node, trusted)],
+    drift:
+      drift &&
+      message(DriftSchema, {
+        count: drift.count,
+        lastAt: printTime(drift.lastAt),
+        files: [...drift.files],
+        strays: [...drift.strays],
+      }),
+    comparing,
+    comparison:
+      comparison &&
+      message(ComparisonSchema, {
+        ...comparison,
+        at: printTime(comparison.at),
+        revision: BigInt(comparison.revision),
+        differences: comparison.differences.map((each) => message(DifferenceSchema, each)),
+      }),
+    faults: [...faults],
   });
 }
 

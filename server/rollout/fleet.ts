@@ -4,7 +4,7 @@ import type { Actor } from "../directory/actor.ts";
 import type { Enrolment, Progress } from "../store/nodes.ts";
 
 /** How a node stands. */
-export type NodeState = "current" | "updating" | "refused" | "stale" | "pending" | "ahead" | "banned";
+export type NodeState = "current" | "updating" | "refused" | "stale" | "pending" | "ahead" | "banned" | "comparing";
 
 export interface NodeStatus {
   readonly node: Enrolment;

@@ -43,7 +43,8 @@ export interface Link {
 }
 
 /** What a node says first, and whether the log has the position that it says. */
-export interface Greeting extends Pick<Progress, "software" | "highestUid" | "highestGid" | "epoch" | "ahead"> {
+export interface Greeting
+  extends Pick<Progress, "software" | "highestUid" | "highestGid" | "epoch" | "ahead" | "comparing"> {
   readonly known: boolean;
   readonly instance: string;
 }
@@ -180,9 +181,10 @@ export class Ledger implements Fleet, AsyncDisposable {
   /** Takes in a stream whose node said Hello. One that lost its memory holds nothing any more of what it once proved. */
   greeted(entry: Entry, link: Link, said: Greeting): void {
     const instances = this.#meet(entry, said.instance);
-    const { software, highestUid, highestGid, epoch, ahead, known } = said;
+    const { software, highestUid, highestGid, epoch, ahead, comparing, known } = said;
     const holds = known ? {} : { acked: undefined, ackedAt: undefined };
-    const progress = { instances, software, highestUid, highestGid, epoch, ahead, seenAt: this.#ctx.now(), ...holds };
+    const told = { instances, software, highestUid, highestGid, epoch, ahead, comparing };
+    const progress = { ...told, seenAt: this.#ctx.now(), ...holds };
     this.note(entry, { link, deliveredBy: undefined, latency: undefined, progress });
   }
 
@@ -412,6 +414,8 @@ function stateOf({ node, progress }: Entry, stream: Pick<Link, "ahead" | "head">
   if (node.banned) return "banned";
   if (!stream) return progress.seenAt === undefined ? "pending" : "stale";
   if (stream.ahead) return "ahead";
-  if (progress.acked && samePosition(progress.acked, stream.head)) return "current";
-  return progress.refused ? "refused" : "updating";
+  const isCurrent = progress.acked !== undefined && samePosition(progress.acked, stream.head);
+  if (progress.refused && !isCurrent) return "refused";
+  if (progress.comparing) return "comparing";
+  return isCurrent ? "current" : "updating";
 }

@@ -32,7 +32,8 @@ export type Turn =
   | { readonly kind: "go"; readonly without: readonly string[] };
 
 export function survey(nodes: Iterable<NodeStatus>, epoch: Epoch): Reach {
-  const all = [...nodes];
+  // One that only compares makes nothing true: nobody waits for it, and nobody is known by it.
+  const all = [...nodes].filter(({ progress }) => !progress.comparing);
   const controllers = all.filter(({ node, progress }) => keepsSlurm({ ...node, progress }));
   const connected = all.filter(({ state }) => isConnected(state));
   const atHead = (status: NodeStatus): Revision =>
@@ -126,6 +127,7 @@ function isConnected(state: NodeState): boolean {
     case "stale":
     case "pending":
     case "banned":
+    case "comparing":
       return false;
   }
 }

@@ -1,6 +1,7 @@
 /**
  * A rollout: what may be said of one revision, from what each node proved. Pure. "Holds" means acked with the digest that
- * the server computed: nothing else counts.
+ * the server computed: nothing else counts. A node that only compares serves nothing of what it holds: it is no part of any
+ * rollout, and is only mentioned.
  */
 
 import type { Epoch, Revision } from "../../identity/position.ts";
@@ -17,7 +18,7 @@ export interface Rollout {
   readonly state: "complete" | "progressing" | "degraded";
   /** How many nodes hold the revision or a newer one. */
   readonly acked: number;
-  /** How many nodes there are, without the banned. */
+  /** How many nodes there are, without the banned and those that only compare. */
   readonly nodes: number;
   /** Who does not hold it (or not all of it), refusals first. */
   readonly waitingFor: readonly NodeStatus[];
@@ -28,7 +29,9 @@ export interface Rollout {
 }
 
 export function rollout(epoch: Epoch, revision: Revision, fleet: readonly NodeStatus[]): Rollout {
-  const nodes = fleet.filter(({ state }) => state !== "banned");
+  const admitted = fleet.filter(({ state }) => state !== "banned");
+  const nodes = admitted.filter(({ progress }) => !progress.comparing);
+  const comparing = admitted.length - nodes.length;
   const acked = nodes.filter((status) => holds(status, epoch, revision)).length;
   const refusing = new Set(nodes.filter((status) => isRefusing(status, epoch, revision)));
   const missing = nodes.filter((status) => !holds(status, epoch, revision) && !refusing.has(status));
@@ -40,7 +43,7 @@ export function rollout(epoch: Epoch, revision: Revision, fleet: readonly NodeSt
     nodes: nodes.length,
     waitingFor: [...refusing, ...missing],
     behind,
-    summary: `Rollout r${revision} ${state}: ${acked} of ${nodes.length} nodes.${showBehind(behind)}`,
+    summary: `Rollout r${revision} ${state}: ${acked} of ${nodes.length} nodes${showComparing(comparing)}.${showBehind(behind)}`,
   };
 }
 
@@ -62,6 +65,10 @@ function showBehind(behind: readonly Behind[]): string {
   const where = revision === 0n ? "nowhere yet" : `at r${revision}`;
   const more = behind.length > 1 ? `, and ${behind.length - 1} more` : "";
   return ` ${sink} on ${first.node} is ${where}${reason === "" ? "" : `: ${reason}`}${more}.`;
+}
+
+function showComparing(count: number): string {
+  return count === 0 ? "" : `, and ${count} comparing`;
 }
 
 /** Whether a node proved that it holds a revision or a newer one of the same life of the log. */

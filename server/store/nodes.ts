@@ -36,6 +36,32 @@ export interface SinkHealth {
   readonly lingering: readonly number[];
 }
 
+/** What an agent saw on its node. Times are milliseconds since 1970; every text is printable and short. */
+export interface NodeReport {
+  readonly drift: {
+    readonly count: number;
+    readonly lastAt: number | undefined;
+    readonly files: readonly string[];
+    readonly strays: readonly string[];
+  };
+  readonly faults: readonly string[];
+  readonly comparison: Comparison | undefined;
+}
+
+/** What a comparing agent found. */
+export interface Comparison {
+  readonly at: number | undefined;
+  readonly revision: string;
+  readonly users: number;
+  readonly usersDiffering: number;
+  readonly groups: number;
+  readonly groupsDiffering: number;
+  readonly keys: number;
+  readonly keysDiffering: number;
+  readonly differences: readonly Readonly<Record<"kind" | "name" | "field" | "here" | "there", string>>[];
+  readonly fault: string;
+}
+
 /** What is known of a node's progress; written behind, in batches. */
 export interface Progress {
   readonly software: string | undefined;
@@ -53,6 +79,9 @@ export interface Progress {
   readonly instances: readonly [string, string];
   /** Whether it held more than this database knew, at its last Hello. */
   readonly ahead: boolean;
+  /** It only compares, and serves nothing: nothing that it holds is served anywhere. */
+  readonly comparing: boolean;
+  readonly report: NodeReport | undefined;
   /** Which run of the agent refused what, so that a reconnect of the same one is not sent it again. */
   readonly refusal: { readonly instance: string; readonly position: Position } | undefined;
   /** Sinks that follow by themselves; undefined: the node has not said yet which it has. */
@@ -283,6 +312,8 @@ export const unseen: Progress = {
   ahead: false,
   refusal: undefined,
   sinks: undefined,
+  comparing: false,
+  report: undefined,
 };
 
 // Places of a statement that is made once; it is never run as it stands.
@@ -300,6 +331,8 @@ function progressRow({ software, seenAt, acked, ackedAt, degraded, refused, ...c
     ahead: Number(claims.ahead),
     refusal: claims.refusal ? printRefusal(claims.refusal) : null,
     sinks: claims.sinks ? printSinks(claims.sinks) : null,
+    comparing: Number(claims.comparing),
+    report: claims.report ? JSON.stringify(claims.report) : null,
     software: software ?? null,
     seen_at: seenAt ?? null,
     acked_epoch_seq: acked ? Number(acked.epoch.seq) : null,
@@ -340,6 +373,8 @@ function fromRow(row: Selectable<Schema["nodes"]>): Node {
       epoch: BigInt(row.highest_epoch),
       instances: row.instances === null ? ["", ""] : (JSON.parse(row.instances) as [string, string]),
       ahead: row.ahead === 1,
+      comparing: row.comparing === 1,
+      report: row.report === null ? undefined : (JSON.parse(row.report) as NodeReport),
       software: row.software ?? undefined,
       seenAt: row.seen_at === null ? undefined : Number(row.seen_at),
       acked:

@@ -229,6 +229,10 @@ export interface Schema {
     refusal: string | null;
     /** JSON: how far sinks are that follow by themselves; null: the node has not said. */
     sinks: string | null;
+    /** Whether it only compares, as it said in its last Hello. */
+    comparing: Generated<number>;
+    /** JSON: what its agent saw on the node; null: it never said. */
+    report: string | null;
     /** The server that holds its stream, of several; null: none, or there is but one. */
     claimed_by: string | null;
     /** Counts changes of any node: whoever read up to one reads on from there. */
@@ -426,4 +430,6 @@ export const migrations: readonly (readonly string[])[] = [
   [`alter table nodes add column highest_epoch bigint not null default 0`],
   // Which runs of an agent said Hello, to whichever server.
   [`alter table nodes add column instances text`],
+  // What agents see on their nodes.
+  [`alter table nodes add column comparing integer not null default 0`, `alter table nodes add column report text`],
 ];

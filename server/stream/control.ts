@@ -7,7 +7,7 @@ import type { Position } from "../../identity/position.ts";
 import type { Reason } from "../../identity/refusal.ts";
 import type { Role } from "../../identity/scope.ts";
 import type { NodeIdentity } from "../authority/authority.ts";
-import type { Degraded, Enrolment, Progress, Refused, SinkHealth } from "../store/nodes.ts";
+import type { Degraded, Enrolment, NodeReport, Progress, Refused, SinkHealth } from "../store/nodes.ts";
 
 /** A stream, by a number of its thread's. */
 export type StreamId = number;
@@ -72,6 +72,7 @@ export type Note =
       /** The epoch of what it says to hold. */
       readonly epoch: bigint;
       readonly ahead: boolean;
+      readonly comparing: boolean;
       /** Whether this log has the position that the node said. */
       readonly known: boolean;
     }
@@ -79,6 +80,7 @@ export type Note =
   | { readonly kind: "degraded"; readonly degraded: readonly Degraded[] }
   /** Sinks that follow by themselves; only what is new of them. */
   | { readonly kind: "sinks"; readonly sinks: readonly Said[] }
+  | { readonly kind: "report"; readonly report: NodeReport }
   | {
       readonly kind: "refused";
       readonly refused: Refused;

@@ -22,10 +22,12 @@ import {
 import type { Frame } from "../../proto/grpc.ts";
 import { parsePosition, printMillis, protocols } from "../../proto/wire.ts";
 import type { Reader } from "../store/store.ts";
+import { clean } from "./clean.ts";
 import type { Admission, Peer, StreamId } from "./control.ts";
 import type { Desk } from "./desk.ts";
 import { encode, type Frames } from "./frames.ts";
 import type { Heads } from "./heads.ts";
+import { readReport } from "./report.ts";
 import {
   type Effect,
   type Event,
@@ -204,6 +206,7 @@ class Stream implements OpenStream {
         this.#nack(say.value, now);
         return;
       case "heartbeat":
+        if (say.value.report) this.#ctx.desk.note(this.#id, { kind: "report", report: readReport(say.value.report) });
         this.#heartbeat(say.value, now);
         return;
       case undefined:
@@ -238,7 +241,7 @@ class Stream implements OpenStream {
     const [session, effects] = step(this.#session, event);
     this.#session = session;
     const ahead = isAhead(session, known);
-    const { highestUid, highestGid } = hello;
+    const { highestUid, highestGid, comparing } = hello;
     const software = clean(hello.software);
     this.#ctx.desk.note(this.#id, {
       kind: "greeted",
@@ -248,6 +251,7 @@ class Stream implements OpenStream {
       highestGid,
       epoch: position.epoch.seq,
       ahead,
+      comparing,
       known,
     });
     for (const effect of effects) this.#carryOut(effect);
@@ -395,13 +399,4 @@ async function drained(call: SyncCall): Promise<void> {
     };
     for (const event of ["drain", "cancelled", "close", "error"]) call.on(event, done);
   });
-}
-
-/** What a node says is for people to read, and a node may be hostile: printable, one line, short. */
-function clean(text: string): string {
-  return text
-    .toWellFormed()
-    .replace(/[\p{C}\p{Zl}\p{Zp}]+/gu, " ")
-    .slice(0, 500)
-    .trim();
 }

@@ -291,6 +291,9 @@ class Thread {
       case "sinks":
         ledger.followed(entry, note.sinks);
         return;
+      case "report":
+        ledger.note(entry, { progress: { report: note.report } });
+        return;
       case "refused":
         ledger.note(entry, { progress: { refused: note.refused, ...(note.refusal && { refusal: note.refusal }) } });
         return;

@@ -219,7 +219,15 @@ class SlowAgent implements Disposable {
       },
       closed: () => undefined,
     });
-    const who = { protocolMin: 1, protocolMax: 1, software: "test", instanceId: "test", highestUid: 0, highestGid: 0 };
+    const who = {
+      protocolMin: 1,
+      protocolMax: 1,
+      software: "test",
+      instanceId: "test",
+      highestUid: 0,
+      highestGid: 0,
+      comparing: false,
+    };
     stream.say({ case: "hello", value: { $typeName: "rollcall.v1.Hello", ...who, position: printPosition(origin) } });
   }
 

@@ -55,6 +55,7 @@ test("two agents with one identity are told from one that restarts", async () =>
       highestGid: 0,
       epoch: 1n,
       ahead: false,
+      comparing: false,
       known: true,
     });
   for (const run of ["first", "first", "second", "second", "third"]) says(run);

@@ -69,6 +69,7 @@ const hello: SyncRequest["say"] = {
     instanceId: "test",
     position: printPosition(origin),
     highestUid: 0,
+    comparing: false,
     highestGid: 0,
   },
 };

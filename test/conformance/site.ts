@@ -58,6 +58,7 @@ export class SiteNode {
       highestGid: 0,
       epoch: 1n,
       ahead: false,
+      comparing: false,
       known: true,
     };
     this.entry.claim = link;

@@ -11,9 +11,14 @@ import { foldersIn, prepareFolders } from "../../agent/folders.ts";
 import { type Identity, type Server, type Stream, Uplink } from "../../agent/uplink.ts";
 import { origin } from "../../identity/position.ts";
 import type { Role } from "../../identity/scope.ts";
-import { type SinkHealth, SinkHealthSchema } from "../../proto/gen/rollcall/v1/node_pb.ts";
+import {
+  HeartbeatSchema,
+  type NodeReportSchema,
+  type SinkHealth,
+  SinkHealthSchema,
+} from "../../proto/gen/rollcall/v1/node_pb.ts";
 import type { Position } from "../../proto/gen/rollcall/v1/resource_pb.ts";
-import { printPosition } from "../../proto/wire.ts";
+import { printPosition, protocols } from "../../proto/wire.ts";
 import type { ControlPlane } from "./control-plane.ts";
 
 /** An agent that holds whatever it is sent. */
@@ -29,7 +34,14 @@ export class Holder implements Disposable {
   #sent: Position | undefined;
   #health: SinkHealth[] = [];
 
-  constructor(server: Server, identity: Identity, from = printPosition(origin), highestUid = 0, instanceId = "test") {
+  constructor(
+    server: Server,
+    identity: Identity,
+    from = printPosition(origin),
+    highestUid = 0,
+    instanceId = "test",
+    comparing = false,
+  ) {
     this.at = from;
     this.#link = new Uplink(server, identity);
     this.#stream = this.#link.sync({
@@ -47,8 +59,9 @@ export class Holder implements Disposable {
     // Whoever is silent for three heartbeats is gone.
     const beating = setInterval(() => this.#beat(), 4_000);
     // The older revision: a fleet is never upgraded at once.
-    const who = { protocolMin: 1, protocolMax: 1, software: "test", instanceId };
-    const highest = { highestUid, highestGid: 0 };
+    const protocol = comparing ? protocols.newest : protocols.oldest;
+    const who = { protocolMin: protocol, protocolMax: protocol, software: "test", instanceId };
+    const highest = { highestUid, highestGid: 0, comparing };
     this.#stream.say({ case: "hello", value: { $typeName: "rollcall.v1.Hello", ...who, ...highest, position: from } });
   }
 
@@ -65,6 +78,12 @@ export class Holder implements Disposable {
   /** Says how far its slurm sink is. */
   slurm(revision: bigint, reason = "", lingering: readonly number[] = []): void {
     this.say([{ sink: "slurm", revision, reason, lingering: [...lingering] }]);
+  }
+
+  /** Says what it sees on its node. */
+  report(report: MessageInitShape<typeof NodeReportSchema>): void {
+    const value = create(HeartbeatSchema, { position: this.at, report, sinks: this.#health });
+    this.#stream.say({ case: "heartbeat", value });
   }
 
   /** Says how far its sinks are that follow by themselves. */

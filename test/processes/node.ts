@@ -13,23 +13,34 @@ export class AgentNode implements AsyncDisposable {
   readonly folder: string;
   readonly link: Link;
   readonly #env: NodeJS.ProcessEnv;
+  readonly #flags: readonly string[];
   #process: Started | undefined;
 
-  private constructor(name: string, folder: string, link: Link, env: NodeJS.ProcessEnv) {
+  private constructor(name: string, folder: string, link: Link, env: NodeJS.ProcessEnv, flags: readonly string[]) {
     this.#env = env;
     this.name = name;
     this.folder = folder;
     this.link = link;
+    this.#flags = flags;
   }
 
-  /** Makes a node, enrols it with a join token of its own, and starts it; `env` is its agent's at each start. */
-  static async join(plane: ControlPlane, name: string, role: Role, env: NodeJS.ProcessEnv = {}): Promise<AgentNode> {
+  /**
+   * Makes a node, enrols it with a join token of its own, and starts it; `env` is its agent's at each start, and so are `flags`,
+   * behind its own.
+   */
+  static async join(
+    plane: ControlPlane,
+    name: string,
+    role: Role,
+    env: NodeJS.ProcessEnv = {},
+    flags: readonly string[] = [],
+  ): Promise<AgentNode> {
     const folder = await mkdtemp(join(tmpdir(), `rollcall-${name}-`));
     const target = () => {
       const { hostname, port } = new URL(`https://${plane.urls.nodes}`);
       return { host: hostname, port: Number(port) };
     };
-    const node = new AgentNode(name, folder, await Link.open(target), env);
+    const node = new AgentNode(name, folder, await Link.open(target), env, flags);
     await mkdir(join(folder, "etc/rollcall"), { recursive: true });
     // It is not alone on this machine: a leaver's number may be somebody else's, or a test host's.
     await writeFile(join(folder, "etc/rollcall/policy.yaml"), "sessions: leave\n");
@@ -69,7 +80,7 @@ export class AgentNode implements AsyncDisposable {
       etc: this.etc,
       node: name,
     };
-    return Object.entries(options).flatMap(([option, value]) => [`--${option}`, value]);
+    return [...Object.entries(options).flatMap(([option, value]) => [`--${option}`, value]), ...this.#flags];
   }
 
   async stop(signal: NodeJS.Signals = "SIGTERM"): Promise<number | undefined> {
@@ -98,6 +109,15 @@ export class AgentNode implements AsyncDisposable {
       .map((line) => line.split(":", 1)[0] ?? "")
       .filter((name) => name !== "rollcall.end")
       .sort();
+  }
+
+  /** What `rollcall-agent status` says of it, as `fresh`, or `degraded: why`, with its exit code if that is not the state's. */
+  async status(): Promise<string> {
+    const asked = startBin("rollcall-agent", ["status", "-o", "json", "--state", this.state]);
+    const code = await asked.end("SIGCONT");
+    const { state, because } = JSON.parse(asked.stdout) as { state: string; because: string[] };
+    const usual = { fresh: 0, degraded: 6, stale: 5, "not running": 8 }[state];
+    return [`${state}${code === usual ? "" : ` (exit code ${code})`}`, ...because].join(": ");
   }
 
   /** Names of the people who have keys on it. */

@@ -56,6 +56,7 @@ class Story implements AsyncDisposable {
           .then((found) => found.join(" ") || "nobody"),
       uid: ([name = "", who = ""]) => this.#node(name).uid(who),
       refusals: async ([name = ""]) => String(this.#node(name).process.stderr.split('"msg":"refused"').length - 1),
+      status: ([name = ""]) => this.#node(name).status(),
       keys: ([name = ""]) =>
         this.#node(name)
           .keys()
@@ -89,7 +90,7 @@ class Story implements AsyncDisposable {
     const [a = "", b = ""] = words;
     switch (verb) {
       case "join":
-        this.#nodes.set(a, await AgentNode.join(this.#plane, a, b.replace("role=", "") as Role));
+        this.#nodes.set(a, await AgentNode.join(this.#plane, a, b.replace("role=", "") as Role, {}, words.slice(2)));
         return "joined";
       case "user":
         return this.#scim("POST", "/Users", { userName: a, active: true, name: { formatted: a } }, a);
@@ -156,6 +157,12 @@ class Story implements AsyncDisposable {
         await writeFile(path, `evil:x:0:0::/root:/bin/bash\n${await readFile(path, "utf8")}`);
         return "edited";
       }
+      case "spoil":
+        await writeFile(join(this.#node(a).folder, b), "from somebody else\n");
+        return "spoilt";
+      case "take":
+        await rm(join(this.#node(a).folder, b), { recursive: true });
+        return "taken";
       case "says":
         await this.#node(a).process.says(new RegExp(words.slice(1).join(" ")), patience);
         return "said";

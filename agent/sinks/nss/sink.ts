@@ -13,7 +13,7 @@ import type { Gid, Uid } from "../../../identity/id.ts";
 import type { Name } from "../../../identity/name.ts";
 import { type Position, samePosition } from "../../../identity/position.ts";
 import { type Group, keyOf, type Resource, type ResourceKey, type User } from "../../../identity/resource.ts";
-import type { Disk, Found } from "../../disk.ts";
+import { type Disk, type Found, isHeld } from "../../disk.ts";
 import { overlay } from "../../overlay.ts";
 import type { Isolated, Rendering, Shown, Sink, Write } from "../../sink.ts";
 import { type Allocate, Buffers } from "./buffers.ts";
@@ -36,9 +36,12 @@ import {
   writesOf,
 } from "./table.ts";
 
-/** @param served the agent's served folder; this sink's files are in `nss/` below it. */
-export function nssSink(disk: Disk, served: string): Sink {
-  return new NssSink(disk, served);
+/**
+ * @param served the agent's served folder; this sink's files are in `nss/` below it.
+ * @param gids group ids by name, to see whether a file still is its group's; nobody looks if they are not given.
+ */
+export function nssSink(disk: Disk, served: string, gids?: ReadonlyMap<string, number>): Sink {
+  return new NssSink(disk, served, gids);
 }
 
 /** What is live, and for which position. */
@@ -67,14 +70,16 @@ class NssSink implements Sink {
   readonly name = "nss";
   readonly #disk: Disk;
   readonly #served: string;
+  readonly #gids: ReadonlyMap<string, number> | undefined;
   #live: State | undefined;
   readonly #plans = new WeakMap<Rendering, Plan>();
   /** By path. */
   readonly #buffers = new Map<string, Buffers>();
 
-  constructor(disk: Disk, served: string) {
+  constructor(disk: Disk, served: string, gids: ReadonlyMap<string, number> | undefined) {
     this.#disk = disk;
     this.#served = served;
+    this.#gids = gids;
   }
 
   async render(copy: Shown, step: Step): Promise<Rendering> {
@@ -170,12 +175,17 @@ class NssSink implements Sink {
     }
     const table = changeTable(shape, read.table, changes);
     const writes = writesOf(shape, table);
-    if (table !== read.table || live.mode !== shape.mode) return { table, writes };
+    const gid = shape.group === undefined ? undefined : this.#gids && (this.#gids.get(shape.group) ?? 0);
+    if (table !== read.table || !isHeld(live, shape.mode, gid)) return { table, writes };
     const stale: Write[] = [];
     for (const write of writes.slice(1)) {
       const found = indexes.get(write.path);
       const good =
-        found?.mode === write.mode && found.mtime >= live.mtime && write.bytes && found.bytes.equals(write.bytes);
+        found &&
+        isHeld(found, write.mode, gid) &&
+        found.mtime >= live.mtime &&
+        write.bytes &&
+        found.bytes.equals(write.bytes);
       if (!good) stale.push(write);
     }
     return { table, writes: stale };

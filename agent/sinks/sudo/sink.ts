@@ -18,7 +18,7 @@ import type { Name } from "../../../identity/name.ts";
 import { type Position, samePosition } from "../../../identity/position.ts";
 import { Refusal } from "../../../identity/refusal.ts";
 import { keyOf, type Resource, type ResourceKey, type Sudo } from "../../../identity/resource.ts";
-import type { Disk, Found } from "../../disk.ts";
+import { type Disk, type Found, isHeld } from "../../disk.ts";
 import { overlay } from "../../overlay.ts";
 import type { Isolated, Rendering, Shown, Sink, Write } from "../../sink.ts";
 import { meet, parseRules, printRules, type Rule, type Rules } from "./rule.ts";
@@ -104,7 +104,8 @@ class SudoSink implements Sink {
     const [less, all] = [printRules(kept), printRules(rules)];
     const writes: Write[] = [];
     // What stands there and is no file, a link to elsewhere, is taken away too.
-    if (stands && !(found?.bytes.equals(less) && isHeld(found))) writes.push(writeOf("revoke-sudo", less));
+    if (stands && !(found?.bytes.equals(less) && isHeld(found, mode, process.getegid?.() ?? 0)))
+      writes.push(writeOf("revoke-sudo", less));
     if (!all.equals(less)) writes.push(writeOf("grant-sudo", all));
     return this.#planned(writes, { at, isolated, held });
   }
@@ -147,11 +148,6 @@ function rulesIn(found: Found | undefined): Rules {
     if (error instanceof Refusal) return new Map();
     throw error;
   }
-}
-
-/** Whether sudo would read a file: of the agent's user and group, and with exactly our mode. */
-function isHeld({ mode: found, uid, gid }: Found): boolean {
-  return found === mode && uid === (process.geteuid?.() ?? 0) && gid === (process.getegid?.() ?? 0);
 }
 
 function writeOf(phase: "revoke-sudo" | "grant-sudo", bytes: Buffer): Write {

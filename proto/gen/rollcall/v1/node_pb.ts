@@ -17,7 +17,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file rollcall/v1/node.proto.
  */
 export const file_rollcall_v1_node: GenFile = /*@__PURE__*/
-  fileDesc("ChZyb2xsY2FsbC92MS9ub2RlLnByb3RvEgtyb2xsY2FsbC52MSJoCg1FbnJvbGxSZXF1ZXN0EhIKCmpvaW5fdG9rZW4YASABKAkSGwoTY2VydGlmaWNhdGVfcmVxdWVzdBgCIAEoDBIMCgRub2RlGAMgASgJEhgKEGt1YmVybmV0ZXNfdG9rZW4YBCABKAkiQQoORW5yb2xsUmVzcG9uc2USGQoRY2VydGlmaWNhdGVfY2hhaW4YASABKAkSFAoMdHJ1c3RfYnVuZGxlGAIgASgJIisKDFJlbmV3UmVxdWVzdBIbChNjZXJ0aWZpY2F0ZV9yZXF1ZXN0GAEgASgMIkAKDVJlbmV3UmVzcG9uc2USGQoRY2VydGlmaWNhdGVfY2hhaW4YASABKAkSFAoMdHJ1c3RfYnVuZGxlGAIgASgJIqoBCgtTeW5jUmVxdWVzdBIjCgVoZWxsbxgBIAEoCzISLnJvbGxjYWxsLnYxLkhlbGxvSAASHwoDYWNrGAIgASgLMhAucm9sbGNhbGwudjEuQWNrSAASIQoEbmFjaxgDIAEoCzIRLnJvbGxjYWxsLnYxLk5hY2tIABIrCgloZWFydGJlYXQYBCABKAsyFi5yb2xsY2FsbC52MS5IZWFydGJlYXRIAEIFCgNzYXkiqQIKDFN5bmNSZXNwb25zZRInCgd3ZWxjb21lGAEgASgLMhQucm9sbGNhbGwudjEuV2VsY29tZUgAEiMKBWRlbHRhGAIgASgLMhIucm9sbGNhbGwudjEuRGVsdGFIABI0Cg5zbmFwc2hvdF9iZWdpbhgDIAEoCzIaLnJvbGxjYWxsLnYxLlNuYXBzaG90QmVnaW5IABI0Cg5zbmFwc2hvdF9jaHVuaxgEIAEoCzIaLnJvbGxjYWxsLnYxLlNuYXBzaG90Q2h1bmtIABIwCgxzbmFwc2hvdF9lbmQYBSABKAsyGC5yb2xsY2FsbC52MS5TbmFwc2hvdEVuZEgAEiYKB2dvX2F3YXkYBiABKAsyEy5yb2xsY2FsbC52MS5Hb0F3YXlIAEIFCgNzYXkirQEKBUhlbGxvEhQKDHByb3RvY29sX21pbhgBIAEoDRIUCgxwcm90b2NvbF9tYXgYAiABKA0SEAoIc29mdHdhcmUYAyABKAkSEwoLaW5zdGFuY2VfaWQYBCABKAkSJwoIcG9zaXRpb24YBSABKAsyFS5yb2xsY2FsbC52MS5Qb3NpdGlvbhITCgtoaWdoZXN0X3VpZBgGIAEoDRITCgtoaWdoZXN0X2dpZBgHIAEoDSJDCgpTaW5rUmVzdWx0EgwKBHNpbmsYASABKAkSJwoIaXNvbGF0ZWQYAiADKAsyFS5yb2xsY2FsbC52MS5Jc29sYXRlZCInCghJc29sYXRlZBILCgNrZXkYASABKAkSDgoGcmVhc29uGAIgASgJIoUBCgNBY2sSJwoIcG9zaXRpb24YASABKAsyFS5yb2xsY2FsbC52MS5Qb3NpdGlvbhItCgphcHBseV90aW1lGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiYKBXNpbmtzGAMgAygLMhcucm9sbGNhbGwudjEuU2lua1Jlc3VsdCKTAQoETmFjaxIhCgJhdBgBIAEoCzIVLnJvbGxjYWxsLnYxLlBvc2l0aW9uEhgKEHJlZnVzZWRfcmV2aXNpb24YAiABKAQSDAoEc2luaxgDIAEoCRIOCgZyZWFzb24YBCABKAkSEAoIcmV0cnlpbmcYBSABKAgSEAoIZGl2ZXJnZWQYBiABKAgSDAoEYnVzeRgHIAEoCCJcCglIZWFydGJlYXQSJwoIcG9zaXRpb24YASABKAsyFS5yb2xsY2FsbC52MS5Qb3NpdGlvbhImCgVzaW5rcxgCIAMoCzIXLnJvbGxjYWxsLnYxLlNpbmtIZWFsdGgiegoKU2lua0hlYWx0aBIMCgRzaW5rGAEgASgJEhAKCHJldmlzaW9uGAIgASgEEg4KBnJlYXNvbhgDIAEoCRIpCgVzaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJbGluZ2VyaW5nGAUgAygNIp8CCgdXZWxjb21lEicKBG1vZGUYASABKA4yGS5yb2xsY2FsbC52MS5XZWxjb21lLk1vZGUSEAoIcHJvdG9jb2wYAiABKA0SDAoEbm9kZRgDIAEoCRI1ChJoZWFydGJlYXRfaW50ZXJ2YWwYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLwoMcmVuZXdfd2l0aGluGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uImMKBE1vZGUSFAoQTU9ERV9VTlNQRUNJRklFRBAAEhMKD01PREVfVVBfVE9fREFURRABEg4KCk1PREVfREVMVEEQAhIRCg1NT0RFX1NOQVBTSE9UEAMSDQoJTU9ERV9XQUlUEAQioAEKBURlbHRhEiMKBGZyb20YASABKAsyFS5yb2xsY2FsbC52MS5Qb3NpdGlvbhIhCgJ0bxgCIAEoCzIVLnJvbGxjYWxsLnYxLlBvc2l0aW9uEiMKBHB1dHMYAyADKAsyFS5yb2xsY2FsbC52MS5SZXNvdXJjZRIqCghyZW1vdmFscxgEIAMoCzIYLnJvbGxjYWxsLnYxLlJlc291cmNlS2V5IkUKDVNuYXBzaG90QmVnaW4SIQoCdG8YASABKAsyFS5yb2xsY2FsbC52MS5Qb3NpdGlvbhIRCglyZXNvdXJjZXMYAiABKAQiOQoNU25hcHNob3RDaHVuaxIoCglyZXNvdXJjZXMYASADKAsyFS5yb2xsY2FsbC52MS5SZXNvdXJjZSIwCgtTbmFwc2hvdEVuZBIhCgJ0bxgBIAEoCzIVLnJvbGxjYWxsLnYxLlBvc2l0aW9uIkkKBkdvQXdheRIvCgxyZXRyeV93aXRoaW4YASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDgoGcmVhc29uGAIgASgJIvYGCgROb2RlEgwKBG5hbWUYASABKAkSDwoHY2x1c3RlchgCIAEoCRIfCgRyb2xlGAMgASgOMhEucm9sbGNhbGwudjEuUm9sZRImCgVzdGF0ZRgEIAEoDjIXLnJvbGxjYWxsLnYxLk5vZGUuU3RhdGUSJAoFYWNrZWQYBSABKAsyFS5yb2xsY2FsbC52MS5Qb3NpdGlvbhIsCghhY2tlZF9hdBgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoHc2Vlbl9hdBgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJgoDYWdlGAggASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiUKB3JlZnVzZWQYCSABKAsyFC5yb2xsY2FsbC52MS5SZWZ1c2VkEhAKCHNvZnR3YXJlGAogASgJEjcKE2NlcnRpZmljYXRlX2V4cGlyZXMYCyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKCGRlZ3JhZGVkGAwgAygLMhcucm9sbGNhbGwudjEuU2lua1Jlc3VsdBIqCgdsYXRlbmN5GA0gASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhQKDGRlbGl2ZXJlZF9ieRgOIAEoCRImCgVzaW5rcxgPIAMoCzIXLnJvbGxjYWxsLnYxLlNpbmtIZWFsdGgSEQoJYXV0aG9yaXR5GBQgASgJEg4KBnRydXN0cxgVIAMoCRIsCghyb3RhdGlvbhgWIAEoDjIaLnJvbGxjYWxsLnYxLk5vZGUuUm90YXRpb24inwEKBVN0YXRlEhUKEVNUQVRFX1VOU1BFQ0lGSUVEEAASEQoNU1RBVEVfQ1VSUkVOVBABEhIKDlNUQVRFX1VQREFUSU5HEAISEQoNU1RBVEVfUkVGVVNFRBADEg8KC1NUQVRFX1NUQUxFEAQSEQoNU1RBVEVfUEVORElORxAFEg8KC1NUQVRFX0FIRUFEEAYSEAoMU1RBVEVfQkFOTkVEEAciYwoIUm90YXRpb24SGAoUUk9UQVRJT05fVU5TUEVDSUZJRUQQABIRCg1ST1RBVElPTl9ET05FEAESFQoRUk9UQVRJT05fTEVBUk5JTkcQAhITCg9ST1RBVElPTl9CRUhJTkQQAyJzCgdSZWZ1c2VkEhAKCHJldmlzaW9uGAEgASgEEgwKBHNpbmsYAiABKAkSDgoGcmVhc29uGAMgASgJEiYKAmF0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghyZXRyeWluZxgFIAEoCCJKChBMaXN0Tm9kZXNSZXF1ZXN0Eg8KB2NsdXN0ZXIYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiTgoRTGlzdE5vZGVzUmVzcG9uc2USIAoFbm9kZXMYASADKAsyES5yb2xsY2FsbC52MS5Ob2RlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIvCg5HZXROb2RlUmVxdWVzdBIPCgdjbHVzdGVyGAEgASgJEgwKBG5vZGUYAiABKAkiMgoPR2V0Tm9kZVJlc3BvbnNlEh8KBG5vZGUYASABKAsyES5yb2xsY2FsbC52MS5Ob2RlIjIKEVJlc3luY05vZGVSZXF1ZXN0Eg8KB2NsdXN0ZXIYASABKAkSDAoEbm9kZRgCIAEoCSI1ChJSZXN5bmNOb2RlUmVzcG9uc2USHwoEbm9kZRgBIAEoCzIRLnJvbGxjYWxsLnYxLk5vZGUiLwoOQmFuTm9kZVJlcXVlc3QSDwoHY2x1c3RlchgBIAEoCRIMCgRub2RlGAIgASgJIjIKD0Jhbk5vZGVSZXNwb25zZRIfCgRub2RlGAEgASgLMhEucm9sbGNhbGwudjEuTm9kZSpTCgRSb2xlEhQKEFJPTEVfVU5TUEVDSUZJRUQQABIOCgpST0xFX0xPR0lOEAESEAoMUk9MRV9DT01QVVRFEAISEwoPUk9MRV9DT05UUk9MTEVSEAMy+AMKC05vZGVTZXJ2aWNlEkEKBkVucm9sbBIaLnJvbGxjYWxsLnYxLkVucm9sbFJlcXVlc3QaGy5yb2xsY2FsbC52MS5FbnJvbGxSZXNwb25zZRI+CgVSZW5ldxIZLnJvbGxjYWxsLnYxLlJlbmV3UmVxdWVzdBoaLnJvbGxjYWxsLnYxLlJlbmV3UmVzcG9uc2USPwoEU3luYxIYLnJvbGxjYWxsLnYxLlN5bmNSZXF1ZXN0Ghkucm9sbGNhbGwudjEuU3luY1Jlc3BvbnNlKAEwARJKCglMaXN0Tm9kZXMSHS5yb2xsY2FsbC52MS5MaXN0Tm9kZXNSZXF1ZXN0Gh4ucm9sbGNhbGwudjEuTGlzdE5vZGVzUmVzcG9uc2USRAoHR2V0Tm9kZRIbLnJvbGxjYWxsLnYxLkdldE5vZGVSZXF1ZXN0Ghwucm9sbGNhbGwudjEuR2V0Tm9kZVJlc3BvbnNlEk0KClJlc3luY05vZGUSHi5yb2xsY2FsbC52MS5SZXN5bmNOb2RlUmVxdWVzdBofLnJvbGxjYWxsLnYxLlJlc3luY05vZGVSZXNwb25zZRJECgdCYW5Ob2RlEhsucm9sbGNhbGwudjEuQmFuTm9kZVJlcXVlc3QaHC5yb2xsY2FsbC52MS5CYW5Ob2RlUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_rollcall_v1_resource]);
+  fileDesc("ChZyb2xsY2FsbC92MS9ub2RlLnByb3RvEgtyb2xsY2FsbC52MSJoCg1FbnJvbGxSZXF1ZXN0EhIKCmpvaW5fdG9rZW4YASABKAkSGwoTY2VydGlmaWNhdGVfcmVxdWVzdBgCIAEoDBIMCgRub2RlGAMgASgJEhgKEGt1YmVybmV0ZXNfdG9rZW4YBCABKAkiQQoORW5yb2xsUmVzcG9uc2USGQoRY2VydGlmaWNhdGVfY2hhaW4YASABKAkSFAoMdHJ1c3RfYnVuZGxlGAIgASgJIisKDFJlbmV3UmVxdWVzdBIbChNjZXJ0aWZpY2F0ZV9yZXF1ZXN0GAEgASgMIkAKDVJlbmV3UmVzcG9uc2USGQoRY2VydGlmaWNhdGVfY2hhaW4YASABKAkSFAoMdHJ1c3RfYnVuZGxlGAIgASgJIqoBCgtTeW5jUmVxdWVzdBIjCgVoZWxsbxgBIAEoCzISLnJvbGxjYWxsLnYxLkhlbGxvSAASHwoDYWNrGAIgASgLMhAucm9sbGNhbGwudjEuQWNrSAASIQoEbmFjaxgDIAEoCzIRLnJvbGxjYWxsLnYxLk5hY2tIABIrCgloZWFydGJlYXQYBCABKAsyFi5yb2xsY2FsbC52MS5IZWFydGJlYXRIAEIFCgNzYXkiqQIKDFN5bmNSZXNwb25zZRInCgd3ZWxjb21lGAEgASgLMhQucm9sbGNhbGwudjEuV2VsY29tZUgAEiMKBWRlbHRhGAIgASgLMhIucm9sbGNhbGwudjEuRGVsdGFIABI0Cg5zbmFwc2hvdF9iZWdpbhgDIAEoCzIaLnJvbGxjYWxsLnYxLlNuYXBzaG90QmVnaW5IABI0Cg5zbmFwc2hvdF9jaHVuaxgEIAEoCzIaLnJvbGxjYWxsLnYxLlNuYXBzaG90Q2h1bmtIABIwCgxzbmFwc2hvdF9lbmQYBSABKAsyGC5yb2xsY2FsbC52MS5TbmFwc2hvdEVuZEgAEiYKB2dvX2F3YXkYBiABKAsyEy5yb2xsY2FsbC52MS5Hb0F3YXlIAEIFCgNzYXkiwAEKBUhlbGxvEhQKDHByb3RvY29sX21pbhgBIAEoDRIUCgxwcm90b2NvbF9tYXgYAiABKA0SEAoIc29mdHdhcmUYAyABKAkSEwoLaW5zdGFuY2VfaWQYBCABKAkSJwoIcG9zaXRpb24YBSABKAsyFS5yb2xsY2FsbC52MS5Qb3NpdGlvbhITCgtoaWdoZXN0X3VpZBgGIAEoDRITCgtoaWdoZXN0X2dpZBgHIAEoDRIRCgljb21wYXJpbmcYCCABKAgiQwoKU2lua1Jlc3VsdBIMCgRzaW5rGAEgASgJEicKCGlzb2xhdGVkGAIgAygLMhUucm9sbGNhbGwudjEuSXNvbGF0ZWQiJwoISXNvbGF0ZWQSCwoDa2V5GAEgASgJEg4KBnJlYXNvbhgCIAEoCSKFAQoDQWNrEicKCHBvc2l0aW9uGAEgASgLMhUucm9sbGNhbGwudjEuUG9zaXRpb24SLQoKYXBwbHlfdGltZRgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhImCgVzaW5rcxgDIAMoCzIXLnJvbGxjYWxsLnYxLlNpbmtSZXN1bHQikwEKBE5hY2sSIQoCYXQYASABKAsyFS5yb2xsY2FsbC52MS5Qb3NpdGlvbhIYChByZWZ1c2VkX3JldmlzaW9uGAIgASgEEgwKBHNpbmsYAyABKAkSDgoGcmVhc29uGAQgASgJEhAKCHJldHJ5aW5nGAUgASgIEhAKCGRpdmVyZ2VkGAYgASgIEgwKBGJ1c3kYByABKAgihQEKCUhlYXJ0YmVhdBInCghwb3NpdGlvbhgBIAEoCzIVLnJvbGxjYWxsLnYxLlBvc2l0aW9uEiYKBXNpbmtzGAIgAygLMhcucm9sbGNhbGwudjEuU2lua0hlYWx0aBInCgZyZXBvcnQYAyABKAsyFy5yb2xsY2FsbC52MS5Ob2RlUmVwb3J0ImwKCk5vZGVSZXBvcnQSIQoFZHJpZnQYASABKAsyEi5yb2xsY2FsbC52MS5EcmlmdBIOCgZmYXVsdHMYAiADKAkSKwoKY29tcGFyaXNvbhgDIAEoCzIXLnJvbGxjYWxsLnYxLkNvbXBhcmlzb24iYgoFRHJpZnQSDQoFY291bnQYASABKA0SKwoHbGFzdF9hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFZmlsZXMYAyADKAkSDgoGc3RyYXlzGAQgAygJIvsBCgpDb21wYXJpc29uEiYKAmF0GAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghyZXZpc2lvbhgCIAEoBBINCgV1c2VycxgDIAEoDRIXCg91c2Vyc19kaWZmZXJpbmcYBCABKA0SDgoGZ3JvdXBzGAUgASgNEhgKEGdyb3Vwc19kaWZmZXJpbmcYBiABKA0SDAoEa2V5cxgHIAEoDRIWCg5rZXlzX2RpZmZlcmluZxgIIAEoDRIsCgtkaWZmZXJlbmNlcxgJIAMoCzIXLnJvbGxjYWxsLnYxLkRpZmZlcmVuY2USDQoFZmF1bHQYCiABKAkiVAoKRGlmZmVyZW5jZRIMCgRraW5kGAEgASgJEgwKBG5hbWUYAiABKAkSDQoFZmllbGQYAyABKAkSDAoEaGVyZRgEIAEoCRINCgV0aGVyZRgFIAEoCSJ6CgpTaW5rSGVhbHRoEgwKBHNpbmsYASABKAkSEAoIcmV2aXNpb24YAiABKAQSDgoGcmVhc29uGAMgASgJEikKBXNpbmNlGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglsaW5nZXJpbmcYBSADKA0inwIKB1dlbGNvbWUSJwoEbW9kZRgBIAEoDjIZLnJvbGxjYWxsLnYxLldlbGNvbWUuTW9kZRIQCghwcm90b2NvbBgCIAEoDRIMCgRub2RlGAMgASgJEjUKEmhlYXJ0YmVhdF9pbnRlcnZhbBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIvCgxyZW5ld193aXRoaW4YBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iYwoETW9kZRIUChBNT0RFX1VOU1BFQ0lGSUVEEAASEwoPTU9ERV9VUF9UT19EQVRFEAESDgoKTU9ERV9ERUxUQRACEhEKDU1PREVfU05BUFNIT1QQAxINCglNT0RFX1dBSVQQBCKgAQoFRGVsdGESIwoEZnJvbRgBIAEoCzIVLnJvbGxjYWxsLnYxLlBvc2l0aW9uEiEKAnRvGAIgASgLMhUucm9sbGNhbGwudjEuUG9zaXRpb24SIwoEcHV0cxgDIAMoCzIVLnJvbGxjYWxsLnYxLlJlc291cmNlEioKCHJlbW92YWxzGAQgAygLMhgucm9sbGNhbGwudjEuUmVzb3VyY2VLZXkiRQoNU25hcHNob3RCZWdpbhIhCgJ0bxgBIAEoCzIVLnJvbGxjYWxsLnYxLlBvc2l0aW9uEhEKCXJlc291cmNlcxgCIAEoBCI5Cg1TbmFwc2hvdENodW5rEigKCXJlc291cmNlcxgBIAMoCzIVLnJvbGxjYWxsLnYxLlJlc291cmNlIjAKC1NuYXBzaG90RW5kEiEKAnRvGAEgASgLMhUucm9sbGNhbGwudjEuUG9zaXRpb24iSQoGR29Bd2F5Ei8KDHJldHJ5X3dpdGhpbhgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIOCgZyZWFzb24YAiABKAki/gcKBE5vZGUSDAoEbmFtZRgBIAEoCRIPCgdjbHVzdGVyGAIgASgJEh8KBHJvbGUYAyABKA4yES5yb2xsY2FsbC52MS5Sb2xlEiYKBXN0YXRlGAQgASgOMhcucm9sbGNhbGwudjEuTm9kZS5TdGF0ZRIkCgVhY2tlZBgFIAEoCzIVLnJvbGxjYWxsLnYxLlBvc2l0aW9uEiwKCGFja2VkX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIrCgdzZWVuX2F0GAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBImCgNhZ2UYCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJQoHcmVmdXNlZBgJIAEoCzIULnJvbGxjYWxsLnYxLlJlZnVzZWQSEAoIc29mdHdhcmUYCiABKAkSNwoTY2VydGlmaWNhdGVfZXhwaXJlcxgLIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoIZGVncmFkZWQYDCADKAsyFy5yb2xsY2FsbC52MS5TaW5rUmVzdWx0EioKB2xhdGVuY3kYDSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFAoMZGVsaXZlcmVkX2J5GA4gASgJEiYKBXNpbmtzGA8gAygLMhcucm9sbGNhbGwudjEuU2lua0hlYWx0aBIhCgVkcmlmdBgQIAEoCzISLnJvbGxjYWxsLnYxLkRyaWZ0EhEKCWNvbXBhcmluZxgRIAEoCBIrCgpjb21wYXJpc29uGBIgASgLMhcucm9sbGNhbGwudjEuQ29tcGFyaXNvbhIOCgZmYXVsdHMYEyADKAkSEQoJYXV0aG9yaXR5GBQgASgJEg4KBnRydXN0cxgVIAMoCRIsCghyb3RhdGlvbhgWIAEoDjIaLnJvbGxjYWxsLnYxLk5vZGUuUm90YXRpb24itAEKBVN0YXRlEhUKEVNUQVRFX1VOU1BFQ0lGSUVEEAASEQoNU1RBVEVfQ1VSUkVOVBABEhIKDlNUQVRFX1VQREFUSU5HEAISEQoNU1RBVEVfUkVGVVNFRBADEg8KC1NUQVRFX1NUQUxFEAQSEQoNU1RBVEVfUEVORElORxAFEg8KC1NUQVRFX0FIRUFEEAYSEAoMU1RBVEVfQkFOTkVEEAcSEwoPU1RBVEVfQ09NUEFSSU5HEAgiYwoIUm90YXRpb24SGAoUUk9UQVRJT05fVU5TUEVDSUZJRUQQABIRCg1ST1RBVElPTl9ET05FEAESFQoRUk9UQVRJT05fTEVBUk5JTkcQAhITCg9ST1RBVElPTl9CRUhJTkQQAyJzCgdSZWZ1c2VkEhAKCHJldmlzaW9uGAEgASgEEgwKBHNpbmsYAiABKAkSDgoGcmVhc29uGAMgASgJEiYKAmF0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIQCghyZXRyeWluZxgFIAEoCCJKChBMaXN0Tm9kZXNSZXF1ZXN0Eg8KB2NsdXN0ZXIYASABKAkSEQoJcGFnZV9zaXplGAIgASgFEhIKCnBhZ2VfdG9rZW4YAyABKAkiTgoRTGlzdE5vZGVzUmVzcG9uc2USIAoFbm9kZXMYASADKAsyES5yb2xsY2FsbC52MS5Ob2RlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSIvCg5HZXROb2RlUmVxdWVzdBIPCgdjbHVzdGVyGAEgASgJEgwKBG5vZGUYAiABKAkiMgoPR2V0Tm9kZVJlc3BvbnNlEh8KBG5vZGUYASABKAsyES5yb2xsY2FsbC52MS5Ob2RlIjIKEVJlc3luY05vZGVSZXF1ZXN0Eg8KB2NsdXN0ZXIYASABKAkSDAoEbm9kZRgCIAEoCSI1ChJSZXN5bmNOb2RlUmVzcG9uc2USHwoEbm9kZRgBIAEoCzIRLnJvbGxjYWxsLnYxLk5vZGUiLwoOQmFuTm9kZVJlcXVlc3QSDwoHY2x1c3RlchgBIAEoCRIMCgRub2RlGAIgASgJIjIKD0Jhbk5vZGVSZXNwb25zZRIfCgRub2RlGAEgASgLMhEucm9sbGNhbGwudjEuTm9kZSpTCgRSb2xlEhQKEFJPTEVfVU5TUEVDSUZJRUQQABIOCgpST0xFX0xPR0lOEAESEAoMUk9MRV9DT01QVVRFEAISEwoPUk9MRV9DT05UUk9MTEVSEAMy+AMKC05vZGVTZXJ2aWNlEkEKBkVucm9sbBIaLnJvbGxjYWxsLnYxLkVucm9sbFJlcXVlc3QaGy5yb2xsY2FsbC52MS5FbnJvbGxSZXNwb25zZRI+CgVSZW5ldxIZLnJvbGxjYWxsLnYxLlJlbmV3UmVxdWVzdBoaLnJvbGxjYWxsLnYxLlJlbmV3UmVzcG9uc2USPwoEU3luYxIYLnJvbGxjYWxsLnYxLlN5bmNSZXF1ZXN0Ghkucm9sbGNhbGwudjEuU3luY1Jlc3BvbnNlKAEwARJKCglMaXN0Tm9kZXMSHS5yb2xsY2FsbC52MS5MaXN0Tm9kZXNSZXF1ZXN0Gh4ucm9sbGNhbGwudjEuTGlzdE5vZGVzUmVzcG9uc2USRAoHR2V0Tm9kZRIbLnJvbGxjYWxsLnYxLkdldE5vZGVSZXF1ZXN0Ghwucm9sbGNhbGwudjEuR2V0Tm9kZVJlc3BvbnNlEk0KClJlc3luY05vZGUSHi5yb2xsY2FsbC52MS5SZXN5bmNOb2RlUmVxdWVzdBofLnJvbGxjYWxsLnYxLlJlc3luY05vZGVSZXNwb25zZRJECgdCYW5Ob2RlEhsucm9sbGNhbGwudjEuQmFuTm9kZVJlcXVlc3QaHC5yb2xsY2FsbC52MS5CYW5Ob2RlUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_rollcall_v1_resource]);
 
 /**
  * A request to join.
@@ -317,6 +317,14 @@ export type Hello = Message<"rollcall.v1.Hello"> & {
    * @generated from field: uint32 highest_gid = 7;
    */
   highestGid: number;
+
+  /**
+   * Since revision 3. The agent holds what it is sent only to compare it with what the node answers by itself now, and serves none of it: its acks say
+   * what it holds, and count for no rollout. It speaks no older revision: a server that does not know this would count them.
+   *
+   * @generated from field: bool comparing = 8;
+   */
+  comparing: boolean;
 };
 
 /**
@@ -501,6 +509,13 @@ export type Heartbeat = Message<"rollcall.v1.Heartbeat"> & {
    * @generated from field: repeated rollcall.v1.SinkHealth sinks = 2;
    */
   sinks: SinkHealth[];
+
+  /**
+   * Since revision 3. What the agent sees on its node: in the first heartbeat of a stream, and when it changes; absent: as said last.
+   *
+   * @generated from field: rollcall.v1.NodeReport report = 3;
+   */
+  report?: NodeReport | undefined;
 };
 
 /**
@@ -509,6 +524,216 @@ export type Heartbeat = Message<"rollcall.v1.Heartbeat"> & {
  */
 export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
   messageDesc(file_rollcall_v1_node, 11);
+
+/**
+ * What an agent sees on its node.
+ *
+ * @generated from message rollcall.v1.NodeReport
+ */
+export type NodeReport = Message<"rollcall.v1.NodeReport"> & {
+  /**
+   * What others did to what the agent made.
+   *
+   * @generated from field: rollcall.v1.Drift drift = 1;
+   */
+  drift?: Drift | undefined;
+
+  /**
+   * What it cannot mend, each in one line, at most 20; it tries again.
+   *
+   * @generated from field: repeated string faults = 2;
+   */
+  faults: string[];
+
+  /**
+   * What a comparing agent found; absent before its first comparison, and of any other agent.
+   *
+   * @generated from field: rollcall.v1.Comparison comparison = 3;
+   */
+  comparison?: Comparison | undefined;
+};
+
+/**
+ * Describes the message rollcall.v1.NodeReport.
+ * Use `create(NodeReportSchema)` to create a new message.
+ */
+export const NodeReportSchema: GenMessage<NodeReport> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_node, 12);
+
+/**
+ * What others did to the files and links that the agent made.
+ *
+ * @generated from message rollcall.v1.Drift
+ */
+export type Drift = Message<"rollcall.v1.Drift"> & {
+  /**
+   * How often something was found and mended.
+   *
+   * @generated from field: uint32 count = 1;
+   */
+  count: number;
+
+  /**
+   * When that was last; absent: never.
+   *
+   * @generated from field: google.protobuf.Timestamp last_at = 2;
+   */
+  lastAt?: Timestamp | undefined;
+
+  /**
+   * What was mended then, at most 20: relative to the agent's served folder, links by their whole path.
+   *
+   * @generated from field: repeated string files = 3;
+   */
+  files: string[];
+
+  /**
+   * Foreign files in the agent's folders, left alone, at most 20.
+   *
+   * @generated from field: repeated string strays = 4;
+   */
+  strays: string[];
+};
+
+/**
+ * Describes the message rollcall.v1.Drift.
+ * Use `create(DriftSchema)` to create a new message.
+ */
+export const DriftSchema: GenMessage<Drift> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_node, 13);
+
+/**
+ * What would change on a node if it were served what its comparing agent holds.
+ *
+ * @generated from message rollcall.v1.Comparison
+ */
+export type Comparison = Message<"rollcall.v1.Comparison"> & {
+  /**
+   * When the agent compared.
+   *
+   * @generated from field: google.protobuf.Timestamp at = 1;
+   */
+  at?: Timestamp | undefined;
+
+  /**
+   * The revision that it held.
+   *
+   * @generated from field: uint64 revision = 2;
+   */
+  revision: bigint;
+
+  /**
+   * How many people were compared, and how many of them differ.
+   *
+   * @generated from field: uint32 users = 3;
+   */
+  users: number;
+
+  /**
+   * People that differ, are missing, or are only on the node.
+   *
+   * @generated from field: uint32 users_differing = 4;
+   */
+  usersDiffering: number;
+
+  /**
+   * How many groups were compared.
+   *
+   * @generated from field: uint32 groups = 5;
+   */
+  groups: number;
+
+  /**
+   * Groups that differ, are missing, or are only on the node.
+   *
+   * @generated from field: uint32 groups_differing = 6;
+   */
+  groupsDiffering: number;
+
+  /**
+   * How many people's keys were compared; 0 where the node has no keys that sshd would read.
+   *
+   * @generated from field: uint32 keys = 7;
+   */
+  keys: number;
+
+  /**
+   * People whose keys differ.
+   *
+   * @generated from field: uint32 keys_differing = 8;
+   */
+  keysDiffering: number;
+
+  /**
+   * The first of the differences, at most 50.
+   *
+   * @generated from field: repeated rollcall.v1.Difference differences = 9;
+   */
+  differences: Difference[];
+
+  /**
+   * What could not be compared, and why, one line; empty: nothing.
+   *
+   * @generated from field: string fault = 10;
+   */
+  fault: string;
+};
+
+/**
+ * Describes the message rollcall.v1.Comparison.
+ * Use `create(ComparisonSchema)` to create a new message.
+ */
+export const ComparisonSchema: GenMessage<Comparison> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_node, 14);
+
+/**
+ * One field in which the node differs from what it would be served.
+ *
+ * @generated from message rollcall.v1.Difference
+ */
+export type Difference = Message<"rollcall.v1.Difference"> & {
+  /**
+   * "user", "group" or "key".
+   *
+   * @generated from field: string kind = 1;
+   */
+  kind: string;
+
+  /**
+   * The name of the user or group.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * What differs: "uid", "gid", "gecos", "home", "shell", "members", "keys"; "entry" if one of the two has none.
+   *
+   * @generated from field: string field = 3;
+   */
+  field: string;
+
+  /**
+   * What the node answers now; of keys their fingerprints, never the keys; empty: it has none.
+   *
+   * @generated from field: string here = 4;
+   */
+  here: string;
+
+  /**
+   * What Rollcall would serve; empty: nothing.
+   *
+   * @generated from field: string there = 5;
+   */
+  there: string;
+};
+
+/**
+ * Describes the message rollcall.v1.Difference.
+ * Use `create(DifferenceSchema)` to create a new message.
+ */
+export const DifferenceSchema: GenMessage<Difference> = /*@__PURE__*/
+  messageDesc(file_rollcall_v1_node, 15);
 
 /**
  * How far a sink has got that follows what the agent holds, and does not keep it waiting.
@@ -558,7 +783,7 @@ export type SinkHealth = Message<"rollcall.v1.SinkHealth"> & {
  * Use `create(SinkHealthSchema)` to create a new message.
  */
 export const SinkHealthSchema: GenMessage<SinkHealth> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 12);
+  messageDesc(file_rollcall_v1_node, 16);
 
 /**
  * How the stream will go on.
@@ -608,7 +833,7 @@ export type Welcome = Message<"rollcall.v1.Welcome"> & {
  * Use `create(WelcomeSchema)` to create a new message.
  */
 export const WelcomeSchema: GenMessage<Welcome> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 13);
+  messageDesc(file_rollcall_v1_node, 17);
 
 /**
  * Why the server sends what it sends next.
@@ -663,7 +888,7 @@ export type Welcome_Mode = (typeof Welcome_Mode)[keyof typeof Welcome_Mode] | Un
  * Describes the enum rollcall.v1.Welcome.Mode.
  */
 export const Welcome_ModeSchema: GenEnum<Welcome_Mode> = /*@__PURE__*/
-  enumDesc(file_rollcall_v1_node, 13, 0);
+  enumDesc(file_rollcall_v1_node, 17, 0);
 
 /**
  * From one position to another.
@@ -705,7 +930,7 @@ export type Delta = Message<"rollcall.v1.Delta"> & {
  * Use `create(DeltaSchema)` to create a new message.
  */
 export const DeltaSchema: GenMessage<Delta> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 14);
+  messageDesc(file_rollcall_v1_node, 18);
 
 /**
  * A snapshot begins.
@@ -733,7 +958,7 @@ export type SnapshotBegin = Message<"rollcall.v1.SnapshotBegin"> & {
  * Use `create(SnapshotBeginSchema)` to create a new message.
  */
 export const SnapshotBeginSchema: GenMessage<SnapshotBegin> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 15);
+  messageDesc(file_rollcall_v1_node, 19);
 
 /**
  * A part of a snapshot.
@@ -754,7 +979,7 @@ export type SnapshotChunk = Message<"rollcall.v1.SnapshotChunk"> & {
  * Use `create(SnapshotChunkSchema)` to create a new message.
  */
 export const SnapshotChunkSchema: GenMessage<SnapshotChunk> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 16);
+  messageDesc(file_rollcall_v1_node, 20);
 
 /**
  * The snapshot is whole.
@@ -775,7 +1000,7 @@ export type SnapshotEnd = Message<"rollcall.v1.SnapshotEnd"> & {
  * Use `create(SnapshotEndSchema)` to create a new message.
  */
 export const SnapshotEndSchema: GenMessage<SnapshotEnd> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 17);
+  messageDesc(file_rollcall_v1_node, 21);
 
 /**
  * The server is about to end this stream.
@@ -803,7 +1028,7 @@ export type GoAway = Message<"rollcall.v1.GoAway"> & {
  * Use `create(GoAwaySchema)` to create a new message.
  */
 export const GoAwaySchema: GenMessage<GoAway> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 18);
+  messageDesc(file_rollcall_v1_node, 22);
 
 /**
  * How a node stands.
@@ -917,6 +1142,34 @@ export type Node = Message<"rollcall.v1.Node"> & {
   sinks: SinkHealth[];
 
   /**
+   * What others did to the agent's files on the node.
+   *
+   * @generated from field: rollcall.v1.Drift drift = 16;
+   */
+  drift?: Drift | undefined;
+
+  /**
+   * The node only compares, also while it is not connected.
+   *
+   * @generated from field: bool comparing = 17;
+   */
+  comparing: boolean;
+
+  /**
+   * What a comparing node found.
+   *
+   * @generated from field: rollcall.v1.Comparison comparison = 18;
+   */
+  comparison?: Comparison | undefined;
+
+  /**
+   * What the agent cannot mend on its node.
+   *
+   * @generated from field: repeated string faults = 19;
+   */
+  faults: string[];
+
+  /**
    * Which authority its newest certificate is of: the first 16 hex digits of the authority's SHA-256; "" if that is not known, since
    * the node has not connected with it yet.
    *
@@ -944,7 +1197,7 @@ export type Node = Message<"rollcall.v1.Node"> & {
  * Use `create(NodeSchema)` to create a new message.
  */
 export const NodeSchema: GenMessage<Node> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 19);
+  messageDesc(file_rollcall_v1_node, 23);
 
 /**
  * Why a node is as it is.
@@ -1007,6 +1260,13 @@ export const Node_State = {
    * @generated from enum value: STATE_BANNED = 7;
    */
   BANNED: 7,
+
+  /**
+   * Connected, and only compares: it serves nothing of what it holds, and counts for no rollout.
+   *
+   * @generated from enum value: STATE_COMPARING = 8;
+   */
+  COMPARING: 8,
 } as const;
 
 /**
@@ -1020,7 +1280,7 @@ export type Node_State = (typeof Node_State)[keyof typeof Node_State] | UnknownE
  * Describes the enum rollcall.v1.Node.State.
  */
 export const Node_StateSchema: GenEnum<Node_State> = /*@__PURE__*/
-  enumDesc(file_rollcall_v1_node, 19, 0);
+  enumDesc(file_rollcall_v1_node, 23, 0);
 
 /**
  * Where a node is in a rotation of the authority.
@@ -1068,7 +1328,7 @@ export type Node_Rotation = (typeof Node_Rotation)[keyof typeof Node_Rotation] |
  * Describes the enum rollcall.v1.Node.Rotation.
  */
 export const Node_RotationSchema: GenEnum<Node_Rotation> = /*@__PURE__*/
-  enumDesc(file_rollcall_v1_node, 19, 1);
+  enumDesc(file_rollcall_v1_node, 23, 1);
 
 /**
  * A refusal by a node.
@@ -1117,7 +1377,7 @@ export type Refused = Message<"rollcall.v1.Refused"> & {
  * Use `create(RefusedSchema)` to create a new message.
  */
 export const RefusedSchema: GenMessage<Refused> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 20);
+  messageDesc(file_rollcall_v1_node, 24);
 
 /**
  * Which nodes.
@@ -1152,7 +1412,7 @@ export type ListNodesRequest = Message<"rollcall.v1.ListNodesRequest"> & {
  * Use `create(ListNodesRequestSchema)` to create a new message.
  */
 export const ListNodesRequestSchema: GenMessage<ListNodesRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 21);
+  messageDesc(file_rollcall_v1_node, 25);
 
 /**
  * Some nodes.
@@ -1180,7 +1440,7 @@ export type ListNodesResponse = Message<"rollcall.v1.ListNodesResponse"> & {
  * Use `create(ListNodesResponseSchema)` to create a new message.
  */
 export const ListNodesResponseSchema: GenMessage<ListNodesResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 22);
+  messageDesc(file_rollcall_v1_node, 26);
 
 /**
  * Which node.
@@ -1208,7 +1468,7 @@ export type GetNodeRequest = Message<"rollcall.v1.GetNodeRequest"> & {
  * Use `create(GetNodeRequestSchema)` to create a new message.
  */
 export const GetNodeRequestSchema: GenMessage<GetNodeRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 23);
+  messageDesc(file_rollcall_v1_node, 27);
 
 /**
  * One node.
@@ -1229,7 +1489,7 @@ export type GetNodeResponse = Message<"rollcall.v1.GetNodeResponse"> & {
  * Use `create(GetNodeResponseSchema)` to create a new message.
  */
 export const GetNodeResponseSchema: GenMessage<GetNodeResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 24);
+  messageDesc(file_rollcall_v1_node, 28);
 
 /**
  * Which node.
@@ -1257,7 +1517,7 @@ export type ResyncNodeRequest = Message<"rollcall.v1.ResyncNodeRequest"> & {
  * Use `create(ResyncNodeRequestSchema)` to create a new message.
  */
 export const ResyncNodeRequestSchema: GenMessage<ResyncNodeRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 25);
+  messageDesc(file_rollcall_v1_node, 29);
 
 /**
  * A snapshot is on its way if the node is connected, and follows at its next connection if not.
@@ -1278,7 +1538,7 @@ export type ResyncNodeResponse = Message<"rollcall.v1.ResyncNodeResponse"> & {
  * Use `create(ResyncNodeResponseSchema)` to create a new message.
  */
 export const ResyncNodeResponseSchema: GenMessage<ResyncNodeResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 26);
+  messageDesc(file_rollcall_v1_node, 30);
 
 /**
  * Which node.
@@ -1306,7 +1566,7 @@ export type BanNodeRequest = Message<"rollcall.v1.BanNodeRequest"> & {
  * Use `create(BanNodeRequestSchema)` to create a new message.
  */
 export const BanNodeRequestSchema: GenMessage<BanNodeRequest> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 27);
+  messageDesc(file_rollcall_v1_node, 31);
 
 /**
  * The node is banned.
@@ -1327,7 +1587,7 @@ export type BanNodeResponse = Message<"rollcall.v1.BanNodeResponse"> & {
  * Use `create(BanNodeResponseSchema)` to create a new message.
  */
 export const BanNodeResponseSchema: GenMessage<BanNodeResponse> = /*@__PURE__*/
-  messageDesc(file_rollcall_v1_node, 28);
+  messageDesc(file_rollcall_v1_node, 32);
 
 /**
  * What a node is for. It decides what the node is sent.
