@@ -174,11 +174,17 @@ export class HostedNode implements AsyncDisposable {
   }
 
   /** Enrols a host with a join token of its own, and starts its agent. */
-  static async join(plane: HostedPlane, host: Host, role: Role, through: readonly string[] = []): Promise<HostedNode> {
+  static async join(
+    plane: HostedPlane,
+    host: Host,
+    role: Role,
+    through: readonly string[] = [],
+    flags: readonly string[] = [],
+  ): Promise<HostedNode> {
     const node = new HostedNode(host, plane);
     await host.write("/etc/rollcall/ca.pem", plane.ca);
     await host.write("/etc/rollcall/join-token", await plane.joinToken(role), 0o600);
-    await node.start(through);
+    await node.start(through, flags);
     return node;
   }
 
@@ -189,18 +195,21 @@ export class HostedNode implements AsyncDisposable {
 
   /**
    * Starts the agent, and gives the mode in which the server continued with it.
-   * @param through the words before its command, if something is to run it.
+   * @param through the words before its command, if something is to run it. @param flags those behind its own.
    */
-  async start(through: readonly string[] = []): Promise<"up-to-date" | "delta" | "snapshot" | "wait"> {
-    this.begin(through);
+  async start(
+    through: readonly string[] = [],
+    flags: readonly string[] = [],
+  ): Promise<"up-to-date" | "delta" | "snapshot" | "wait"> {
+    this.begin(through, flags);
     return this.connected();
   }
 
   /** Starts the agent. */
-  begin(through: readonly string[] = []): void {
+  begin(through: readonly string[] = [], flags: readonly string[] = []): void {
     const server = ["--server", `${this.#plane.host.name}:8444`, "--ca", "/etc/rollcall/ca.pem"];
     const own = ["--join-token-file", "/etc/rollcall/join-token", "--state", this.state];
-    const [command = "", ...words] = [...through, bin("rollcall-agent"), ...server, ...own];
+    const [command = "", ...words] = [...through, bin("rollcall-agent"), ...server, ...own, ...flags];
     this.#agent = new Started(this.host.spawn(command, words));
   }
 
