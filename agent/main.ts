@@ -132,6 +132,8 @@ async function main(options: Options): Promise<void> {
   // A node in service must not go without revocations because of a file in the way of a link: that is told, and left.
   const isNew = warning === undefined && samePosition(replica.at, origin);
   if (isNew && serves) await placeLinks(options.etc, served);
+  // Where the agent may not write to /etc, the watch says so.
+  else if (serves) await tendLinks(options.etc, served).catch(() => undefined);
 
   const { node, server: address, state } = options;
   const about = {

@@ -139,16 +139,17 @@ export class Watch {
     const reading = from >= this.#due.reading;
     const placed = await this.#tendLinks(links);
     const found = await replica.foreign();
+    const looked = clock.uptime() - from;
     const isClean =
       [found.came, found.left, found.changed].every((paths) => paths.length === 0) && this.#failures === 0;
     const mended = isClean && !reading ? [] : await replica.mend();
     // A step is unfinished: its own retries repair whatever else there is, and the next look sees.
     if (mended === undefined) return;
     this.#note(placed, mended, found);
-    const took = clock.uptime() - from;
-    const next = (least: number) => clock.uptime() + Math.max(jittered(least, clock), took / share);
-    if (reading) this.#due.reading = next(every.reading);
-    this.#due.look = next(every.look);
+    // What was mended was not for nothing, and is no reason to look later.
+    const next = (least: number, took: number) => clock.uptime() + Math.max(jittered(least, clock), took / share);
+    if (reading) this.#due.reading = next(every.reading, clock.uptime() - from);
+    this.#due.look = next(every.look, looked);
   }
 
   async #tendLinks(links: WatchOptions["links"]): Promise<readonly string[]> {
