@@ -1,11 +1,8 @@
 /** A thread that holds streams: its own port, its own reader of the log; whatever is written is asked for at the desk. */
 
-import { readlinkSync } from "node:fs";
-import { setPriority } from "node:os";
-import { basename } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
-import { type Logger, pino } from "pino";
+import { pino } from "pino";
 import { openReader } from "../store/engine.ts";
 import type { StreamsStart, ToStreams } from "./control.ts";
 import { Desk } from "./desk.ts";
@@ -14,12 +11,8 @@ import { Heads } from "./heads.ts";
 import { listen, type NodePort } from "./node-port.ts";
 import { Turns } from "./turns.ts";
 
-/** How nice the thread is: while a fleet is told, whoever writes finds a processor. */
-const niceness = 5;
-
 async function main(port: MessagePort, start: StreamsStart): Promise<void> {
   const log = pino({ base: null }, pino.destination({ fd: 2, sync: true }));
-  beNice(log);
   await using reader = openReader(start.database);
   using desk = new Desk(port);
   const now = performance.now.bind(performance);
@@ -38,16 +31,6 @@ async function main(port: MessagePort, start: StreamsStart): Promise<void> {
       else hear(message, nodes, desk, heads);
     });
   });
-}
-
-/** Linux schedules threads, and knows each by a number of its own; elsewhere, or where a sandbox forbids it, it stays as it is. */
-function beNice(log: Logger): void {
-  if (process.platform !== "linux") return;
-  try {
-    setPriority(Number(basename(readlinkSync("/proc/thread-self"))), niceness);
-  } catch (err) {
-    log.warn({ err }, "a thread with streams cannot yield to the writing thread");
-  }
 }
 
 function hear(

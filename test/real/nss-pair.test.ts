@@ -70,7 +70,8 @@ describeHosts("glibc with libnss-cache, on files of two versions", () => {
     };
     await Promise.all(hosts.map(lane));
     expect(asked).toBeGreaterThan(5_000);
-  });
+    // A process each.
+  }, 300_000);
 
   test("finds them while versions are applied at full speed, also when it is slow between the index and the data", async () => {
     const contents = history();
