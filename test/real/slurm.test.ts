@@ -75,7 +75,9 @@ describeHosts("a Slurm cluster", () => {
       "scancel N",
       "sacctmgr -i delete user where name=ada cluster=lab account=optics",
     ]);
+    expect(await calls.known(), "identity goes last").toMatch(/^ada:/);
     expect(await slurm.show("user", "user")).toEqual(["cleo", "guest", "root"]);
+    await until(async () => (await compute.run("getent", ["passwd", "ada"])).code, 2);
     await slurm.idle();
 
     // Leaves an account whose jobs may finish: nothing new starts, and what runs ends by itself.
@@ -248,6 +250,8 @@ async function recordCalls(host: Host) {
     /** Those that change something. */
     changes: async () =>
       (await all()).filter((call) => !call.includes("\tshow\t")).map((call) => call.replaceAll("\t", " ")),
+    /** What glibc knew of ada at the last of those. */
+    known: async () => (await host.run("cat", [`${log}.known`])).stdout,
     forget: async () => void (await host.run("rm", ["-f", log])),
     goWrong: (how: "kill-before" | "kill-after" | "lose") => host.write("/tmp/go-wrong", how),
   };
@@ -257,6 +261,7 @@ function wrapper(program: string): string {
   return `#!/bin/bash
 { printf '%s' ${program}; printf '\\t%s' "$@"; echo; } >>${log}
 case " $* " in *" show "*) exec /usr/bin/${program} "$@" ;; esac
+getent passwd ada >${log}.known
 fault=$(cat /tmp/go-wrong 2>/dev/null)
 rm -f /tmp/go-wrong
 [ "$fault" = kill-before ] && { kill -9 $PPID; exit 1; }
