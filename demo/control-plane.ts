@@ -29,6 +29,7 @@ export interface NodeFacts {
   /** Seconds, as `9.120s`. */
   readonly age?: string;
   readonly delivered_by: string;
+  readonly sinks?: readonly { readonly revision?: string }[];
 }
 
 export async function startControlPlane(stage: Stage, terminal: Terminal): Promise<ControlPlane> {
@@ -73,9 +74,10 @@ export async function acked(
   );
 }
 
-/** Whether a node proved that it holds a revision, and the server has noted how it got there: it does so just after. */
-function holds({ acked, delivered_by }: NodeFacts, revision: number): boolean {
-  return acked?.revision === `${revision}` && delivered_by !== "";
+/** Whether a node proved that it holds a revision, and the server has noted how it got there, and that Slurm follows: just after. */
+function holds({ acked, delivered_by, sinks = [] }: NodeFacts, revision: number): boolean {
+  const follow = sinks.every((sink) => sink.revision === `${revision}`);
+  return acked?.revision === `${revision}` && delivered_by !== "" && follow;
 }
 
 /** Milliseconds of a duration as JSON writes it. */

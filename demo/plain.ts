@@ -31,7 +31,9 @@ export async function openPlain(why: string): Promise<Stage> {
     place: async (name) => {
       const place = new PlainPlace(name, join(folder, name));
       places.push(place);
-      await mkdir(place.folder);
+      await mkdir(join(place.folder, "etc/rollcall"), { recursive: true });
+      // What this machine itself runs is none of the story's business.
+      await writeFile(join(place.folder, "etc/rollcall/policy.yaml"), "sessions: leave\nslurm: {enabled: false}\n");
       return place;
     },
     [Symbol.asyncDispose]: async () => {

@@ -146,6 +146,15 @@ test("jobs that may finish hold nobody else back: who left is named apart until 
   expect(site.programs.slurm.associations.size).toBe(0);
 });
 
+test("where there is no Slurm, it is in nobody's way until something is wanted of it", async () => {
+  await using site = await openSink();
+  site.programs.isAbsent = true;
+  await site.looks(() => site.step(2n, ["user/200001"], [aUser(1)]));
+  expect(site.sink.health).toEqual({ sink: "slurm", revision: 2n, reason: "", lingering: [] });
+  await site.looks(() => site.step(3n, ["account/physics"], [physics, ...ada]));
+  expect(site.sink.health).toMatchObject({ revision: 2n, reason: expect.stringContaining("is not installed") });
+});
+
 test("the node's own policy has it off: nothing is looked at, nothing said", async () => {
   await using site = await openSink({ enabled: false });
   await site.looks(() => site.step(2n, ["account/physics"], [physics, ...ada]));

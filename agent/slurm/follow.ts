@@ -20,7 +20,7 @@ import type { Disk } from "../disk.ts";
 import type { Folders } from "../folders.ts";
 import type { Replica } from "../replica.ts";
 import type { Health, TrailingSink } from "../sink.ts";
-import { Away, programs, type Run } from "./program.ts";
+import { Absent, Away, programs, type Run } from "./program.ts";
 import { readCluster } from "./read.ts";
 import { type Reconciled, reconcile } from "./reconcile.ts";
 import { Record } from "./record.ts";
@@ -109,8 +109,8 @@ export class SlurmSink implements TrailingSink {
     // Nothing is known yet: nothing is touched.
     if (!slurm.enabled || samePosition(replica.at, origin)) return usual;
     const { revision } = replica.at;
+    const wanted = wantedOf(replica.served);
     try {
-      const wanted = wantedOf(replica.served);
       const result = await this.#reconcile(wanted);
       this.#failures = result.behind.length === 0 || result.soon ? 0 : this.#failures + 1;
       const drift = this.#drift(wanted, result);
@@ -127,11 +127,22 @@ export class SlurmSink implements TrailingSink {
       return result.soon ? moment : Math.min(usual, wait(this.#failures, clock.random()));
     } catch (error) {
       if (signal.aborted) return 0;
+      // Where there is no Slurm, nothing is as true as can be.
+      if (error instanceof Absent && this.#isIdle(wanted)) {
+        this.#say({ ...this.#health, revision, reason: "", lingering: [] });
+        return usual;
+      }
       if (!(error instanceof Away)) log.error({ err: error }, "following in Slurm failed");
       this.#failures++;
       this.#say({ ...this.#health, reason: error instanceof Away ? error.message : "internal" });
       return wait(this.#failures, clock.random());
     }
+  }
+
+  /** Nothing is wanted, and nothing was made. */
+  #isIdle({ accounts, associations }: SlurmWanted): boolean {
+    const { owned } = this.#options.record;
+    return accounts.size + associations.size + owned.users.size + owned.associations.size === 0;
   }
 
   async #reconcile(wanted: SlurmWanted): Promise<Reconciled> {

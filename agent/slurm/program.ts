@@ -18,6 +18,9 @@ export type Run = (program: string, args: readonly string[], timeout: number) =>
 /** Slurm, or a part of it, cannot be asked: nothing else would be answered either. */
 export class Away extends Error {}
 
+/** There is no Slurm on this machine at all. */
+export class Absent extends Away {}
+
 /** @param path where programs are looked for; a service manager's PATH may lack the folders of system programs. */
 export function programs(path: string, signal: AbortSignal): Run {
   const env = { PATH: `${path}:/usr/bin:/bin:/usr/sbin:/sbin:/usr/local/bin:/usr/local/sbin`, LC_ALL: "C" };
@@ -27,7 +30,7 @@ export function programs(path: string, signal: AbortSignal): Run {
     execFile(program, [...args], options, (error, stdout, stderr) => {
       if (!error) return resolve({ code: 0, stdout, stderr });
       if (typeof error.code === "number") return resolve({ code: error.code, stdout, stderr });
-      if (errnoOf(error) === "ENOENT") return reject(new Away(`${program} is not installed`, { cause: error }));
+      if (errnoOf(error) === "ENOENT") return reject(new Absent(`${program} is not installed`, { cause: error }));
       const why = error.killed ? `did not answer within ${timeout / 1000} s` : `was ended by ${error.signal}`;
       reject(new Away(`${program} ${error.signal ? why : error.message}`, { cause: error }));
     });

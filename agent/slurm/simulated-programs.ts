@@ -2,7 +2,7 @@
 
 import { SimulatedSlurm } from "../../identity/simulated-slurm.ts";
 import { limitColumns } from "../../identity/slurm-limit.ts";
-import type { Outcome, Run } from "./program.ts";
+import { Absent, type Outcome, type Run } from "./program.ts";
 
 /** How a call goes wrong. */
 export type Fault = "before" | "after" | { readonly says: string };
@@ -15,9 +15,12 @@ export class SimulatedPrograms {
   fault: (call: string) => Fault | undefined = () => undefined;
   /** What every call says instead of an answer. */
   away: string | undefined;
+  /** No program of Slurm's is there. */
+  isAbsent = false;
 
   readonly run: Run = async (program, args) => {
     if (program === "getent") return said(this.#passwd(args.slice(2)));
+    if (this.isAbsent) throw new Absent(`${program} is not installed`);
     if (this.away !== undefined) return { code: 1, stdout: "", stderr: this.away };
     if (program === "scontrol") return said("ClusterName             = HPC\n");
     if (program === "squeue")

@@ -43,7 +43,7 @@ export class AgentNode implements AsyncDisposable {
     const node = new AgentNode(name, folder, await Link.open(target), env, flags);
     await mkdir(join(folder, "etc/rollcall"), { recursive: true });
     // It is not alone on this machine: a leaver's number may be somebody else's, or a test host's.
-    await writeFile(join(folder, "etc/rollcall/policy.yaml"), "sessions: leave\n");
+    await writeFile(join(folder, "etc/rollcall/policy.yaml"), "sessions: leave\nslurm: {enabled: false}\n");
     // Its own: what becomes of the control plane's file, no node sees.
     await copyFile(plane.caFile, join(folder, "ca.pem"));
     await writeFile(join(folder, "join-token"), await plane.joinToken(role), { mode: 0o600 });
