@@ -146,6 +146,13 @@ test("jobs that may finish hold nobody else back: who left is named apart until 
   expect(site.programs.slurm.associations.size).toBe(0);
 });
 
+test("nothing counts as true before Slurm was looked at, also if a step is no business of its", async () => {
+  await using site = await openSink();
+  site.programs.away = "sacctmgr: error: Unable to contact slurmdbd";
+  await site.looks(() => site.step(1n, [], []));
+  expect(site.sink.health).toMatchObject({ revision: 0n, reason: expect.stringContaining("Unable to contact") });
+});
+
 test("where there is no Slurm, it is in nobody's way until something is wanted of it", async () => {
   await using site = await openSink();
   site.programs.isAbsent = true;

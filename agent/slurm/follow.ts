@@ -82,8 +82,9 @@ export class SlurmSink implements TrailingSink {
 
   applied({ from, to, edits }: Step): void {
     const isOurs = edits.some(({ key }) => /^(user|account|association)\//.test(key));
-    if (isOurs || this.#isLooking || this.#health.revision !== from.revision) this.#wake.resolve();
-    // All was true, and this changes nothing of it.
+    const wasTrue = this.#verified !== undefined && this.#health.revision === from.revision;
+    if (isOurs || this.#isLooking || !wasTrue) this.#wake.resolve();
+    // This changes nothing of it.
     else this.#say({ ...this.#health, revision: to.revision });
   }
 
