@@ -436,8 +436,8 @@ describe("each input of the list that concerns SCIM", () => {
     const before = await server.state();
     const start = performance.now();
     await trials[title.slice(0, 4)]?.(server, value);
-    // What explodes takes minutes; a body of 100 MB takes its time to send on a busy machine.
-    expect(performance.now() - start).toBeLessThan(10_000);
+    // Sending 100 MB takes its time on a busy machine; whatever else is listed is short.
+    expect(performance.now() - start).toBeLessThan(title.startsWith("B360") ? 10_000 : 2000);
     const state = await server.state();
     expect(state.includes('"ada"'), "the server goes on").toBe(before.includes('"ada"') && !title.startsWith("B352"));
     for (const person of await people(server)) expect(["ada", "bob"]).toContain(person.name);
