@@ -1,4 +1,9 @@
+import { availableParallelism } from "node:os";
+import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
+
+// Tests start our programs a thousand times: what Node compiled for one is kept for the next.
+process.env["NODE_COMPILE_CACHE"] ??= fileURLToPath(new URL("node_modules/.cache/compiled", import.meta.url));
 
 const long = { testTimeout: 120_000, hookTimeout: 120_000 };
 
@@ -7,6 +12,8 @@ const postgres = `/tmp/rollcall-postgres-${process.pid}`;
 
 export default defineConfig({
   test: {
+    // Tests wait for processes as much as they work: none of the machine's processors is kept for this one.
+    maxWorkers: availableParallelism(),
     projects: [
       {
         test: {

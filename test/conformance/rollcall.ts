@@ -22,7 +22,8 @@ export function start(
   environment: Record<string, string | undefined> = {},
 ) {
   const env = { ROLLCALL_SERVER: server.url, ROLLCALL_TOKEN: server.token, ROLLCALL_CA: server.caPath };
-  return spawn(program, words, { env: { PATH: process.env["PATH"], ...env, ...environment } });
+  const { PATH, NODE_COMPILE_CACHE } = process.env;
+  return spawn(program, words, { env: { PATH, NODE_COMPILE_CACHE, ...env, ...environment } });
 }
 
 export async function ended(child: ReturnType<typeof start>, input = ""): Promise<Ended> {

@@ -21,7 +21,7 @@ test.each(["SIGINT", "SIGKILL"] as const)("it ends by %s in the middle of writes
   const socket = join(folder.path, "socket");
   await chmod(folder.path, 0o755);
   await using postgres = await Postgres.start(socket);
-  await using plane = await ControlPlane.start(undefined, ["--database", await createDatabase(socket)]);
+  await using plane = await ControlPlane.start(undefined, ["--database", await createDatabase({ socket })]);
   const { server, identities } = await enrolled(plane, 2);
   const holders = identities.map((identity) => new Holder(server, identity));
   await plane.scim("POST", "/Groups", { displayName: "slurm-users", members: [] });
