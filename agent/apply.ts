@@ -277,7 +277,7 @@ class Work {
         const live = join(folders.served, path);
         await named(this.what, { sink, act: "swap", path }, async () => {
           // An index and its data: a power cut must not keep the second change and lose the first.
-          if ([...unsynced.keys()].some((other) => areRelated(path, other))) await this.#sync(unsynced);
+          if (relatedTo(path).some((other) => unsynced.has(other))) await this.#sync(unsynced);
           if (staged === undefined) await disk.remove(live);
           else await disk.rename(staged, live);
         });
@@ -327,9 +327,10 @@ class Work {
   }
 }
 
-/** `passwd.cache` and `passwd.cache.ixuid`. No user's name holds a dot, so key files never are. */
-function areRelated(a: string, b: string): boolean {
-  return a === b || a.startsWith(`${b}.`) || b.startsWith(`${a}.`);
+/** A file, and its indexes or the data of which it is one. No user's name holds a dot, so key files stand alone. */
+function relatedTo(path: string): string[] {
+  const data = path.replace(/\.ix[a-z]+$/, "");
+  return data === path ? ["", ".ixname", ".ixuid", ".ixgid"].map((suffix) => path + suffix) : [path, data];
 }
 
 async function named<T>(

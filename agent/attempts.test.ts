@@ -8,6 +8,7 @@ function clockOf(random: number): Clock & { readonly slept: number[] } {
   return {
     slept,
     now: () => 0,
+    elapsed: () => 0,
     random: () => random,
     sleep: async (ms) => {
       slept.push(ms);

@@ -33,7 +33,7 @@ async function welcomed(protocol: number): Promise<"stays" | "ends"> {
       renewWithin: () => undefined,
       onRenewed: () => undefined,
     },
-    clock: { now: () => 0, random: () => 0, sleep: () => new Promise((done) => setImmediate(done)) },
+    clock: { now: () => 0, elapsed: () => 0, random: () => 0, sleep: () => new Promise((done) => setImmediate(done)) },
     log: pino({ level: "silent" }),
     signal: stopping.signal,
     software: "test",

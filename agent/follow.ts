@@ -31,7 +31,7 @@ import type { Clock } from "./clock.ts";
 import type { Membership } from "./membership.ts";
 import type { Replica } from "./replica.ts";
 import type { Observed } from "./reporter.ts";
-import type { TrailingSink } from "./sink.ts";
+import { mostLingering, type TrailingSink } from "./sink.ts";
 import type { Stream } from "./uplink.ts";
 
 export interface FollowOptions {
@@ -274,7 +274,9 @@ class Follower {
             $typeName: "rollcall.v1.Heartbeat",
             position: printPosition(effect.at),
             sinks: (this.#options.trailing ?? []).flatMap(({ health }) =>
-              health ? create(SinkHealthSchema, { ...health, lingering: [...health.lingering] }) : [],
+              health
+                ? create(SinkHealthSchema, { ...health, lingering: health.lingering.slice(0, mostLingering) })
+                : [],
             ),
             ...this.#newsOfNode(),
           },
@@ -319,14 +321,14 @@ class Follower {
 
   async #apply(check: () => Step): Promise<Event> {
     const { replica, clock, log } = this.#options;
-    const from = clock.now();
+    const from = clock.elapsed();
     try {
       const checked = check();
       this.#stuck = checked;
       const reports = await replica.apply(checked);
       this.#stuck = undefined;
       for (const sink of this.#options.trailing ?? []) sink.applied(checked);
-      const took = clock.now() - from;
+      const took = Math.round(clock.elapsed() - from);
       log.info({ revision: String(replica.at.revision), edits: checked.edits.length, ms: took }, "applied");
       this.#observe({ kind: "applied" });
       return { kind: "applied", at: replica.at, reports, took };

@@ -1,14 +1,20 @@
-/** When a node renews, by a clock of the test's: at half its certificate's life with jitter, or when it is asked to. */
+/**
+ * When a node renews, by a clock of the test's: at half its certificate's life with jitter, or when it is asked to; and what becomes
+ * of it when the certificate has ended.
+ */
 
 import { execFileSync } from "node:child_process";
+import { mkdtempDisposable, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join as path } from "node:path";
 import { pino } from "pino";
-import { expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { Clock } from "./clock.ts";
 import { foldersIn } from "./folders.ts";
-import { Membership } from "./membership.ts";
+import { join, Membership } from "./membership.ts";
 import { SimulatedDisk } from "./simulated-disk.ts";
 import type { Trust } from "./trust.ts";
-import type { Uplink } from "./uplink.ts";
+import { Uplink } from "./uplink.ts";
 
 const folders = foldersIn("/state");
 const hour = 3_600_000;
@@ -17,6 +23,7 @@ const life = { from: 0, to: 24 * hour };
 /** A key, and a certificate of it: what a renewal brings is the same again. */
 const { keyPem, chainPem } = (() => {
   const args = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=node", "-days", "1"];
+  args.push("-addext", "subjectAltName=URI:spiffe://d/cluster/c/role/login/node/n1");
   const text = execFileSync("openssl", ["req", "-x509", ...args, "-keyout", "-"], {
     stdio: ["ignore", "pipe", "ignore"],
   });
@@ -34,6 +41,7 @@ async function node(random: number[] = [], { failures = 0, wanted = 1, ahead = 0
   let during: ((at: number) => void) | undefined;
   const own: Clock = {
     now: () => clock.now,
+    elapsed: () => clock.now,
     random: () => random.shift() ?? 0.5,
     async sleep(ms, signal) {
       during?.(clock.now);
@@ -43,7 +51,7 @@ async function node(random: number[] = [], { failures = 0, wanted = 1, ahead = 0
   };
   const options = {
     ...{ disk, folders, address: "", log: pino({ level: "silent" }), clock: own, signal: stopping.signal },
-    trust: {} as Trust,
+    ...{ node: "node-1", tokens: { joinTokenFile: undefined, kubernetesTokenFile: undefined }, trust: {} as Trust },
   };
   const membership = new Membership(options, { keyPem, chainPem, life, role: "login" });
   vi.spyOn(membership, "connect").mockResolvedValue({
@@ -111,4 +119,105 @@ test("asked for a time after its half-life, or without bounds, it renews no late
     membership.renewWithin(within);
     expect(await renewed()).toBeCloseTo(13.2, 6);
   }
+});
+
+describe("a certificate that has ended", () => {
+  /** An agent that is to join, and a server that lets in whoever brings a token of these. */
+  async function stranded(options: { good: string[]; holds?: boolean; code?: number }) {
+    const folder = await mkdtempDisposable(path(tmpdir(), "rollcall-token-"));
+    const tokenFile = path(folder.path, "join-token");
+    const disk = new SimulatedDisk();
+    disk.plant(`${folders.private}/key.pem`, Buffer.from(keyPem));
+    if (options.holds ?? true) {
+      disk.plant(`${folders.private}/cert.pem`, Buffer.from(chainPem));
+    }
+    const stopping = new AbortController();
+    const tried: string[] = [];
+    const told: string[] = [];
+    const mocked = [
+      vi.spyOn(Uplink.prototype, "renew").mockRejectedValue(new Error("renew: refused")),
+      vi.spyOn(Uplink.prototype, "enroll").mockImplementation(async (token) => {
+        const text = "joinToken" in token ? token.joinToken : token.kubernetesToken;
+        tried.push(text);
+        if (options.good.includes(text)) return { chainPem, trustPem: undefined };
+        const cause = Object.assign(new Error("turned down"), { code: options.code ?? 16 });
+        throw new Error("enroll: turned down", { cause });
+      }),
+    ];
+    let sleeps = 0;
+    /** Called before each wait, with its number. */
+    let before: (n: number) => Promise<void> = async () => undefined;
+    const shared = {
+      ...{ disk, folders, address: "127.0.0.1:1", log: pino({ level: "silent" }), signal: stopping.signal, node: "n1" },
+      trust: { now: async () => chainPem } as unknown as Trust,
+      tokens: { joinTokenFile: tokenFile, kubernetesTokenFile: undefined },
+      clock: {
+        now: () => Date.now() + 48 * hour,
+        elapsed: () => 0,
+        random: () => 0.5,
+        sleep: async () => {
+          await before(++sleeps);
+          if (sleeps > 30) stopping.abort();
+        },
+      },
+    };
+    return {
+      ...{ tried, told, tokenFile },
+      write: (text: string) => writeFile(tokenFile, `${text}\n`),
+      join: (isNew: boolean) => join(shared, isNew, (why) => told.push(why)),
+      each: (act: (n: number) => Promise<void>) => {
+        before = act;
+      },
+      stop: () => stopping.abort(),
+      [Symbol.asyncDispose]: async () => {
+        for (const mock of mocked) mock.mockRestore();
+        await folder[Symbol.asyncDispose]();
+      },
+    };
+  }
+
+  test("lets the agent go on, which waits for a token, and sends none twice that was turned down", async () => {
+    await using node = await stranded({ good: ["good"] });
+    await node.write("spent");
+    const membership = await node.join(false);
+    membership?.onRenewed(node.stop);
+    node.each(async (n) => {
+      if (n === 10) await rm(node.tokenFile);
+      if (n === 15) await node.write("good");
+    });
+    await membership?.keep();
+    expect(node.tried).toEqual(["spent", "good"]);
+  });
+
+  test("a token that was not turned down, but could not be judged, is sent again", async () => {
+    await using node = await stranded({ good: [], code: 14 });
+    await node.write("token");
+    const membership = await node.join(false);
+    node.each(async (n) => {
+      if (n === 6) node.stop();
+    });
+    await membership?.keep();
+    expect(node.tried.length).toBeGreaterThan(2);
+  });
+
+  test("without any, a node in service waits for a token, and says so; a new one is told at once", async () => {
+    await using node = await stranded({ good: ["good"], holds: false });
+    await expect(node.join(true)).rejects.toThrow(/not enrolled: a new join token is needed in .*join-token/);
+    node.each(async (n) => {
+      if (n === 4) await node.write("good");
+    });
+    expect((await node.join(false))?.role).toBe("login");
+    expect(node.told).toContainEqual(expect.stringMatching(/has not enrolled: a new join token is needed in/));
+    expect(node.tried).toEqual(["good"]);
+  });
+
+  test("let in again in another role, it ends: what runs on the node goes by the role", async () => {
+    await using node = await stranded({ good: ["good"] });
+    await node.write("good");
+    const membership = await node.join(false);
+    vi.spyOn(membership ?? expect.fail("no membership"), "role", "get")
+      .mockReturnValueOnce("login")
+      .mockReturnValue("controller");
+    await expect(membership?.keep()).rejects.toThrow("this node is a controller node now: start its agent again");
+  });
 });

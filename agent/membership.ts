@@ -1,4 +1,7 @@
-/** The node's membership of its cluster: enrolled once with a join token, renewed at half the life of each certificate. */
+/**
+ * The node's membership of its cluster: enrolled once with a token, renewed at half the life of each certificate. A node that missed
+ * that (its server was away for a day, or it was off) is let in by another token, which is waited for.
+ */
 
 import { readFile } from "node:fs/promises";
 import type { Logger } from "pino";
@@ -16,6 +19,9 @@ export interface MembershipOptions {
   readonly folders: Folders;
   /** `host:port` of the control plane's node port. */
   readonly address: string;
+  /** What the node is called. */
+  readonly node: string;
+  readonly tokens: TokenFiles;
   readonly trust: Trust;
   readonly clock: Clock;
   readonly log: Logger;
@@ -29,9 +35,11 @@ export class Membership {
   #due: number;
   #woken = new AbortController();
   #onRenewed: () => void = () => undefined;
+  readonly #entrance: Entrance;
 
-  constructor(options: MembershipOptions, credentials: Credentials) {
+  constructor(options: MembershipOptions, credentials: Credentials, entrance = new Entrance(options)) {
     this.#options = options;
+    this.#entrance = entrance;
     this.#credentials = credentials;
     this.#due = halfLife(credentials.life, options.clock.random());
   }
@@ -65,7 +73,10 @@ export class Membership {
     this.#onRenewed = listener;
   }
 
-  /** Renews the certificate at about half its life, until the signal; a failure is tried again, later each time. */
+  /**
+   * Renews the certificate at about half its life, until the signal; a failure is tried again, later each time.
+   * @throws Error if the node was let in again in another role: its agent must start again.
+   */
   async keep(): Promise<void> {
     const { clock, signal } = this.#options;
     while (!signal.aborted) {
@@ -78,21 +89,38 @@ export class Membership {
   }
 
   async #renew(): Promise<void> {
-    const { disk, folders, clock, log, signal } = this.#options;
+    const { clock, log, signal } = this.#options;
     for await (const _ of attempts(clock, signal)) {
       try {
-        using uplink = await this.connect();
-        this.#credentials = await keepGrant(this.#options, await uplink.renew(await newRequest(disk, folders)));
+        const { role } = this;
+        this.#credentials = await this.#fresh();
         this.#due = Math.max(halfLife(this.#credentials.life, clock.random()), clock.now() + rest);
         log.info({ until: new Date(this.#credentials.life.to).toISOString() }, "certificate renewed");
+        if (this.role !== role) throw new OtherRole(`this node is a ${this.role} node now: start its agent again`);
         this.#onRenewed();
         return;
       } catch (err) {
+        if (err instanceof OtherRole) throw err;
         log.warn({ err }, "renewing the certificate failed");
       }
     }
   }
+
+  /** For the certificate that is held; once that has ended by this node's clock, and is good for nothing, for a token. */
+  async #fresh(): Promise<Credentials> {
+    const { clock, disk, folders } = this.#options;
+    try {
+      using uplink = await this.connect();
+      return await keepGrant(this.#options, await uplink.renew(await newRequest(disk, folders)));
+    } catch (cause) {
+      if (this.until > clock.now()) throw cause;
+      return this.#entrance.enrol(`this node's certificate ended ${new Date(this.until).toISOString()}`);
+    }
+  }
 }
+
+/** What runs here goes by the role, and was chosen when the agent started. */
+class OtherRole extends Error {}
 
 /** How long a fresh certificate is left alone, in milliseconds: to a clock that is far ahead, every one is due at once. */
 const rest = 600_000;
@@ -109,53 +137,94 @@ async function keepGrant(
   return storeChain(disk, folders, chainPem);
 }
 
-/** Where a token is that lets the node in: one of the two. */
-export interface TokenFiles {
-  readonly joinTokenFile: string | undefined;
-  readonly kubernetesTokenFile: string | undefined;
-}
-
 /**
- * The node's membership; enrols if there is no certificate that is still good. Without a server it tries until the signal:
- * then there is none.
- * @throws Error if enrolling needs a token and none is given, or the server turns it down.
+ * The node's membership: with the certificate that it holds, ended or not, or else after enrolling. Without a server it tries until
+ * the signal: then there is none.
+ * @param isNew it serves nobody yet. One in service, whose files are watched meanwhile, also waits for what it lacks.
+ * @param told why it is not in yet.
+ * @throws Error if a new node has no token, or is turned down.
  */
 export async function join(
   options: MembershipOptions,
-  node: string,
-  files: TokenFiles,
+  isNew: boolean,
+  told: (because: string) => void,
 ): Promise<Membership | undefined> {
-  const { disk, folders, clock, log, signal, address, trust } = options;
-  const held = await loadCredentials(disk, folders);
-  if (held && held.life.to > clock.now()) return new Membership(options, held);
-  if (files.joinTokenFile === undefined && files.kubernetesTokenFile === undefined) {
-    const why = held ? "has an expired certificate" : "has not enrolled";
-    throw new Error(`this node ${why}: --join-token-file or --kubernetes-token-file is needed`);
-  }
-  const request = await newRequest(disk, folders);
+  const { disk, folders, clock, log, signal } = options;
+  const entrance = new Entrance(options);
   for await (const _ of attempts(clock, signal)) {
     try {
-      // Read anew each time: Kubernetes rotates its tokens.
-      const token = await readToken(files);
-      using uplink = new Uplink({ address, caPem: await trust.now() });
-      const credentials = await keepGrant(options, await uplink.enroll(token, request, node));
-      log.info({ node }, "enrolled");
-      return new Membership(options, credentials);
+      const held = await loadCredentials(disk, folders);
+      return new Membership(options, held ?? (await entrance.enrol("this node has not enrolled")), entrance);
     } catch (err) {
-      if (!isUnreachable(err)) throw err;
+      if (isNew && !isUnreachable(err)) throw err;
       log.warn({ err }, "enrolling failed");
+      told(err instanceof Error ? err.message : String(err));
     }
   }
   return undefined;
 }
 
-async function readToken({ joinTokenFile, kubernetesTokenFile }: TokenFiles): Promise<JoiningToken> {
-  if (joinTokenFile !== undefined) return { joinToken: (await readFile(joinTokenFile, "utf8")).trim() };
-  return { kubernetesToken: (await readFile(kubernetesTokenFile ?? "", "utf8")).trim() };
+/** Where a token is that lets the node in: one of the two, or none. */
+export interface TokenFiles {
+  readonly joinTokenFile: string | undefined;
+  readonly kubernetesTokenFile: string | undefined;
 }
+
+/** The way in by a token. Its file is read anew each time: somebody may give the node another one, and Kubernetes does. */
+class Entrance {
+  readonly #options: MembershipOptions;
+  /** A join token that was turned down will be again: it is not sent twice. */
+  #spent: string | undefined;
+
+  constructor(options: MembershipOptions) {
+    this.#options = options;
+  }
+
+  /** @param why a token is needed, in words. @throws Error saying what to do. */
+  async enrol(why: string): Promise<Credentials> {
+    const { disk, folders, address, node, trust, log } = this.#options;
+    const token = await this.#token(why);
+    try {
+      using uplink = new Uplink({ address, caPem: await trust.now() });
+      const grant = await uplink.enroll(token, await newRequest(disk, folders), node);
+      const credentials = await keepGrant(this.#options, grant);
+      log.info({ node }, "enrolled");
+      return credentials;
+    } catch (err) {
+      if (codeOf(err) === unauthenticated && "joinToken" in token) this.#spent = token.joinToken;
+      throw err;
+    }
+  }
+
+  async #token(why: string): Promise<JoiningToken> {
+    const { joinTokenFile, kubernetesTokenFile } = this.#options.tokens;
+    if (kubernetesTokenFile !== undefined) return { kubernetesToken: await readToken(kubernetesTokenFile) };
+    if (joinTokenFile === undefined) {
+      throw new Error(`${why}: --join-token-file or --kubernetes-token-file is needed`);
+    }
+    const joinToken = await readToken(joinTokenFile).catch((cause: unknown) => {
+      throw new Error(`${why}: a new join token is needed in ${joinTokenFile}`, { cause });
+    });
+    if (joinToken === this.#spent) {
+      throw new Error(`${why}: the join token in ${joinTokenFile} was turned down, a new one is needed`);
+    }
+    return { joinToken };
+  }
+}
+
+async function readToken(path: string): Promise<string> {
+  return (await readFile(path, "utf8")).trim();
+}
+
+const unauthenticated = 16;
 
 /** The server could not be asked, or could not find out; anything else is an answer, and would be the same again. */
 function isUnreachable(err: unknown): boolean {
-  const code = err instanceof Error && err.cause instanceof Error && "code" in err.cause ? err.cause.code : undefined;
-  return code === 14 || code === 4 || code === 13;
+  return [14, 4, 13].includes(codeOf(err) ?? 0);
+}
+
+/** What a gRPC call ended with. */
+function codeOf(err: unknown): number | undefined {
+  const cause = err instanceof Error ? err.cause : undefined;
+  return cause instanceof Error && "code" in cause && typeof cause.code === "number" ? cause.code : undefined;
 }

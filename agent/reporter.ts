@@ -20,6 +20,7 @@ import type { Lease, MachineClock } from "./lease.ts";
 import { momentOf } from "./lease.ts";
 import type { Gate } from "./policy/gate.ts";
 import type { Replica } from "./replica.ts";
+import { mostLingering, type TrailingSink } from "./sink.ts";
 import {
   isolatedIn,
   type Link,
@@ -28,6 +29,7 @@ import {
   type Refusal,
   type Run,
   type Status,
+  type Trailing,
   writeStatus,
   writtenEvery,
 } from "./status.ts";
@@ -70,6 +72,9 @@ export class Reporter {
   #report: NodeReport | undefined;
   /** When the certificate ends, milliseconds since 1970. */
   #certificate: number | undefined;
+  #trailing: readonly TrailingSink[] = [];
+  /** By sink: the reason that it gives, and since when. */
+  readonly #reasons = new Map<string, { readonly reason: string; readonly since: number }>();
   #bell = new AbortController();
   #isNews = true;
   #isFailing = false;
@@ -129,6 +134,13 @@ export class Reporter {
     this.#ring();
   }
 
+  /** Keeps an eye on a sink of its own pace. */
+  trails(sink: TrailingSink): void {
+    this.#trailing = [...this.#trailing, sink];
+    sink.onChange(() => this.#ring());
+    this.#ring();
+  }
+
   /** Writes until the signal, and then once more that the agent has stopped. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock } = this.#options;
@@ -162,11 +174,29 @@ export class Reporter {
       silent_from: lease.from,
       ...(this.#refusal && { refusal: this.#refusal }),
       isolated: isolatedIn(replica.reports),
+      sinks: this.#sinks(),
       drift: this.#drift,
       policy: policyIn(gate.policy),
       sudo_withdrawn: gate.isWithdrawn,
       ...(this.#certificate !== undefined && { certificate_expires: this.#certificate }),
     };
+  }
+
+  #sinks(): Trailing[] {
+    return this.#trailing.flatMap(({ health }) => {
+      if (!health) return [];
+      const { sink, revision, reason, lingering } = health;
+      if (this.#reasons.get(sink)?.reason !== reason) {
+        this.#reasons.set(sink, { reason, since: this.#options.clock.now() });
+      }
+      const since = this.#reasons.get(sink)?.since;
+      return [
+        {
+          ...{ sink, revision: String(revision), reason, lingering: lingering.slice(0, mostLingering) },
+          ...(reason !== "" && since !== undefined && { since }),
+        },
+      ];
+    });
   }
 
   #ring(): void {

@@ -133,3 +133,6 @@ export interface Health {
   /** Uids of people of whom `revision` says nothing yet: they left, and have jobs that may finish. */
   readonly lingering: readonly number[];
 }
+
+/** So many of them are told to anybody (proto/rollcall/v1/node.proto, SinkHealth). */
+export const mostLingering = 1_000;

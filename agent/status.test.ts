@@ -42,6 +42,8 @@ const fresh: Status = {
   certificate_expires: 1012 * hour,
 };
 
+const slurm = { sink: "slurm", revision: "3", reason: "slurmdbd is away", since: 999 * hour, lingering: [] };
+
 test.each<[string, Partial<Status>, keyof typeof exitCodes, string | undefined]>([
   ["all is well", {}, "fresh", undefined],
   ["not connected, but not for long", { link: { state: "not connected", since: 0, because: "x" } }, "fresh", undefined],
@@ -73,6 +75,20 @@ test.each<[string, Partial<Status>, keyof typeof exitCodes, string | undefined]>
   ["nothing yet", { position: { epoch: "0 0", revision: "0", digest: "" } }, "degraded", "nothing was ever sent"],
   ["a server that waits", { link: { state: "connected", since: 0, mode: "wait" } }, "degraded", "knows less"],
   ["a certificate about to end", { certificate_expires: 1005 * hour }, "degraded", "the certificate ends"],
+  [
+    "a certificate that has ended",
+    { certificate_expires: 999 * hour },
+    "degraded",
+    "the certificate ended 1970-02-11T15:00:00.000Z: if it is not renewed, the node needs a new join token",
+  ],
+  [
+    "a sink that is behind",
+    { sinks: [slurm] },
+    "degraded",
+    "slurm is true up to r3; slurmdbd is away (since 1970-02-11",
+  ],
+  ["one that is only catching up", { sinks: [{ ...slurm, reason: "" }] }, "fresh", undefined],
+  ["one that has something to say", { sinks: [{ ...slurm, revision: "4", reason: "put back x" }] }, "fresh", undefined],
   ["stopped", { stopped: true }, "not running", "was stopped"],
   ["not written for long", { written: ago(200_000) }, "not running", "last written 200 s ago"],
   ["from before the machine started anew", { written: { ...ago(0), boot: "other" } }, "not running", "last written"],
@@ -82,6 +98,21 @@ test.each<[string, Partial<Status>, keyof typeof exitCodes, string | undefined]>
   if (why === undefined) expect(verdict.because).toEqual([]);
   else expect(verdict.because.join("; ")).toContain(why);
   expect(showStatus({ ...fresh, ...change }, verdict, clock)).toContain(`state        ${state}\n`);
+});
+
+test("each sink of its own pace has a line; a status of an agent that knew of none has none", () => {
+  const shown = (sinks: Status["sinks"]) => {
+    const { sinks: _, ...before } = fresh;
+    const status = sinks ? { ...before, sinks } : before;
+    return showStatus(status, judge(status, clock, alive), clock);
+  };
+  expect(shown([{ ...slurm, revision: "4", reason: "", lingering: [200_001, 200_002] }])).toContain(
+    "\nsink         slurm is true up to r4; jobs left to finish: 2 people's\n",
+  );
+  expect(shown([slurm])).toContain(
+    "\nsink         slurm is true up to r3; slurmdbd is away (since 1970-02-11T15:00:00.000Z)\n",
+  );
+  expect(shown(undefined)).not.toContain("\nsink ");
 });
 
 test("exit codes, and none without a status", () => {

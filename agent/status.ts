@@ -38,6 +38,19 @@ export type Link =
   | { readonly state: "connected"; readonly since: number; readonly mode: string }
   | { readonly state: "not connected"; readonly since: number; readonly because: string };
 
+/** How far a sink of its own pace has got. */
+export interface Trailing {
+  readonly sink: string;
+  /** The newest revision of which it made everything true; 0: none yet. */
+  readonly revision: string;
+  /** Why it is behind, or what else is to be known of it; empty: nothing. */
+  readonly reason: string;
+  /** Since when it gives this reason. */
+  readonly since?: number;
+  /** Uids of people of whom `revision` says nothing yet: they left, and have jobs that may finish. */
+  readonly lingering: readonly number[];
+}
+
 /** Times are milliseconds since 1970, durations milliseconds. */
 export interface Status {
   readonly format: 1;
@@ -63,6 +76,8 @@ export interface Status {
     readonly count: number;
     readonly first: readonly { sink: string; key: string; reason: string }[];
   };
+  /** Sinks of their own pace; absent: an agent of before wrote this. */
+  readonly sinks?: readonly Trailing[];
   readonly drift: Drift;
   readonly policy: { readonly sha256?: string; readonly stale_after: number; readonly withdraw_sudo_after?: number };
   readonly sudo_withdrawn: boolean;
@@ -175,12 +190,33 @@ function whyDegraded(status: Status, clock: MachineClock): string[] {
       : []),
     ...(refusal ? [`r${refusal.revision} was refused: ${refusal.sink}: ${refusal.reason}`] : []),
     ...(first ? [`${isolated.count} not served, first ${first.sink}: ${first.key}: ${first.reason}`] : []),
+    ...(status.sinks ?? []).filter(isBehind(position)).map(showTrailing),
     ...drift.faults,
     ...(status.comparison?.fault ? [`not compared: ${status.comparison.fault}`] : []),
-    ...(expires !== undefined && expires - clock.now() < certificateLeft
-      ? [`the certificate ends ${new Date(expires).toISOString()}, and is not renewed`]
-      : []),
+    ...(expires === undefined ? [] : whyUncertain(expires - clock.now(), time(expires))),
   ];
+}
+
+function whyUncertain(left: number, end: string): string[] {
+  if (left >= certificateLeft) return [];
+  return [
+    left > 0
+      ? `the certificate ends ${end}, and is not renewed`
+      : `the certificate ended ${end}: if it is not renewed, the node needs a new join token`,
+  ];
+}
+
+/** It has not made true what the node holds, and says why. */
+function isBehind({ revision }: Status["position"]): (sink: Trailing) => boolean {
+  return (sink) => sink.reason !== "" && BigInt(sink.revision) < BigInt(revision);
+}
+
+function showTrailing({ sink, revision, reason, since, lingering }: Trailing): string {
+  return [
+    `${sink} is true up to r${revision}`,
+    ...(reason === "" ? [] : [`${reason}${since === undefined ? "" : ` (since ${time(since)})`}`]),
+    ...(lingering.length === 0 ? [] : [`jobs left to finish: ${lingering.length} people's`]),
+  ].join("; ");
 }
 
 /** A status for people: one fact a line. */
@@ -195,6 +231,7 @@ export function showStatus(status: Status | undefined, verdict: Verdict, clock: 
     lines.push(["heard", heard ? `${seconds(since(heard, clock))} ago` : "never"]);
     lines.push(["holds", `r${position.revision} ${position.digest}`]);
     if (status.comparing) lines.push(["comparing", showComparison(status.comparison)]);
+    for (const sink of status.sinks ?? []) lines.push(["sink", showTrailing(sink)]);
     lines.push(["isolated", `${status.isolated.count}`]);
     lines.push([
       "drift",

@@ -27,6 +27,7 @@ class TestClock implements Clock, MachineClock {
   up = 0;
   now = () => this.wall;
   uptime = () => this.up;
+  elapsed = () => this.up;
   random = () => 0.5;
   sleep = async () => undefined;
 

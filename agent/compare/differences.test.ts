@@ -206,7 +206,14 @@ test("it compares when something new came and every ten minutes, and tells what 
     gate: new Gate(),
     present: (expected) =>
       fails ? Promise.reject(new Error("getent passwd failed")) : presentOf("/nowhere", expected, getentOf([], [])),
-    clock: { boot: "", now: () => 5, uptime: () => now, random: () => 0.5, sleep: async () => undefined },
+    clock: {
+      boot: "",
+      now: () => 5,
+      elapsed: () => now,
+      uptime: () => now,
+      random: () => 0.5,
+      sleep: async () => undefined,
+    },
     log: pino({ level: "silent" }),
     told: (found) => told.push(found),
   });

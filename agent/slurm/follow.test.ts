@@ -28,6 +28,7 @@ async function openSink(policy: Partial<SlurmPolicy> = {}) {
   let awake = Promise.withResolvers<void>();
   const clock: Clock = {
     now: () => 0,
+    elapsed: () => 0,
     random: () => 0.5,
     sleep: async (ms, signal) => {
       pauses.push(ms);

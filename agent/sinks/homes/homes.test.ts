@@ -246,7 +246,8 @@ describe.runIf(process.geteuid?.() === 0)("the homes of a node", () => {
       rule: () => homes,
       tag: "n1",
       clock: {
-        now: () => now,
+        now: () => 0,
+        elapsed: () => now,
         sleep: (ms, signal) =>
           new Promise((wake) => {
             waits.push({ ms, wake });

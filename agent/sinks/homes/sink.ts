@@ -92,7 +92,7 @@ class HomesSink implements Sink {
   }
 
   #isStuck(): boolean {
-    return this.#current !== undefined && this.#options.clock.now() - this.#current.since >= patience;
+    return this.#current !== undefined && this.#options.clock.elapsed() - this.#current.since >= patience;
   }
 
   /** What failed is wanted again. */
@@ -131,7 +131,7 @@ class HomesSink implements Sink {
         // Meanwhile somebody may have left, or be called otherwise.
         if (this.#wanted.get(user.uid) !== user) continue;
         this.#wanted.delete(user.uid);
-        const current = { user, since: clock.now() };
+        const current = { user, since: clock.elapsed() };
         this.#current = current;
         try {
           const parent = dirname(user.home);

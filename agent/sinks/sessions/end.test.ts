@@ -40,6 +40,7 @@ class World {
 
   readonly clock: Clock = {
     now: () => this.#now,
+    elapsed: () => this.#now,
     sleep: async (ms) => {
       this.#now += ms;
     },

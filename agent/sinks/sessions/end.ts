@@ -68,26 +68,24 @@ export async function endAll(uids: ReadonlySet<Uid>, ending: Ending): Promise<En
   throw new Error(`${left.length} processes go on after ${patience.limit / 1000} s: ${some.join(", ")}`);
 }
 
-/** How long it takes, whoever sets the clock meanwhile: each piece counts for what was slept, and for at most a little more. */
+/** How long it takes. */
 class Stopwatch {
-  spent = 0;
   readonly #clock: Clock;
-  #last: number;
+  readonly #from: number;
 
   constructor(clock: Clock) {
     this.#clock = clock;
-    this.#last = clock.now();
+    this.#from = clock.elapsed();
+  }
+
+  get spent(): number {
+    return this.#clock.elapsed() - this.#from;
   }
 
   async pause(ms: number): Promise<void> {
     await this.#clock.sleep(ms, never);
-    const now = this.#clock.now();
-    this.spent += Math.min(Math.max(now - this.#last, ms), ms + most);
-    this.#last = now;
   }
 }
-
-const most = 2_000;
 
 /** The processes of some users over several looks. */
 class Crowd {

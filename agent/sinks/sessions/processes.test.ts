@@ -88,6 +88,7 @@ test("a number that another process has by now is not signalled", async () => {
 const isRoot = process.geteuid?.() === 0;
 const clock: Clock = {
   now: Date.now,
+  elapsed: () => performance.now(),
   sleep: (ms) => sleep(ms),
   random: Math.random,
 };

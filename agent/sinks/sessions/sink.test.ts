@@ -23,6 +23,7 @@ function world(
   const ended: Uid[] = [];
   const told: string[] = [];
   let now = 0;
+  let wall = 0;
   const sleepers: { at: number; wake: () => void }[] = [];
   const sink = sessionsSink({
     processes: {
@@ -35,7 +36,8 @@ function world(
     },
     sweep: async () => "done",
     clock: {
-      now: () => now,
+      now: () => (wall += 86_400_000),
+      elapsed: () => now,
       // Of the sink's own looks, which wait longer; endAll's are at once.
       sleep: async (ms) => {
         if (ms < 100) now += ms;

@@ -40,7 +40,7 @@ export function sessionsSink(options: SessionsOptions): Sink {
 class SessionsSink implements Sink {
   readonly name = "sessions";
   readonly #options: SessionsOptions;
-  /** Who left, until when they are looked for. */
+  /** Who left, until when (on the clock that nobody sets) they are looked for. */
   readonly #late = new Map<Uid, number>();
   #isLooking = false;
   #pause = 0;
@@ -74,7 +74,7 @@ class SessionsSink implements Sink {
     if (unable !== undefined) return [...uids].flatMap((uid) => notEnded(leavers.get(uid), unable));
     const { found, doomed } = await endAll(uids, this.#options);
     if (found > 0) tell("sessions ended", { uids: [...uids], processes: found });
-    for (const uid of uids) this.#late.set(uid, clock.now() + lateness);
+    for (const uid of uids) this.#late.set(uid, clock.elapsed() + lateness);
     this.#pause = 100;
     this.#wake.abort();
     void this.#lookLater();
@@ -96,7 +96,7 @@ class SessionsSink implements Sink {
       if (signal.aborted) break;
       this.#pause = Math.min(2 * this.#pause, longestPause);
       try {
-        for (const [uid, until] of this.#late) if (clock.now() > until || !mayEnd(uid)) this.#late.delete(uid);
+        for (const [uid, until] of this.#late) if (clock.elapsed() > until || !mayEnd(uid)) this.#late.delete(uid);
         if (rule() === "leave") this.#late.clear();
         const uids = new Set(processes.of(new Set(this.#late.keys())).map(({ uid }) => uid));
         if (uids.size === 0) continue;

@@ -19,6 +19,7 @@ import { Trust } from "../../../agent/trust.ts";
 const [address = "", caFile = ""] = process.argv.slice(2);
 const clock: Clock = {
   now: Date.now,
+  elapsed: () => performance.now(),
   sleep: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => undefined),
   random: Math.random,
 };
@@ -53,8 +54,10 @@ async function launch(state: string, token: string, name: string): Promise<{ end
   await realDisk.create(tokenFile, Buffer.from(token), { mode: 0o600 });
   const { signal } = stopping;
   const trust = new Trust(realDisk, ground.folders, () => readFile(caFile, "utf8"));
-  const shared = { disk: realDisk, folders: ground.folders, address, trust, clock, log, signal };
-  const membership = await join(shared, name, { joinTokenFile: tokenFile, kubernetesTokenFile: undefined });
+  const tokens = { joinTokenFile: tokenFile, kubernetesTokenFile: undefined };
+  const { folders } = ground;
+  const shared = { disk: realDisk, folders, address, node: name, tokens, trust, clock, log, signal };
+  const membership = await join(shared, true, () => undefined);
   if (!membership) throw new Error("stopped");
   const replica = new Replica(ground);
   return { ended: follow({ replica, membership, clock, log, signal, software: "bench", instance: randomUUID() }) };
