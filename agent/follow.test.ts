@@ -1,10 +1,14 @@
 import { pino } from "pino";
 import { expect, test } from "vitest";
+import { emptyCopy } from "../identity/copy.ts";
+import { nothing, shift } from "../identity/digest.ts";
 import { origin } from "../identity/position.ts";
-import type { SyncResponse } from "../proto/gen/rollcall/v1/node_pb.ts";
-import { protocols } from "../proto/wire.ts";
+import type { SyncRequest, SyncResponse } from "../proto/gen/rollcall/v1/node_pb.ts";
+import { printDelta, protocols } from "../proto/wire.ts";
 import { follow } from "./follow.ts";
 import type { Replica } from "./replica.ts";
+import { person } from "./sample.ts";
+import { mostLingering } from "./sink.ts";
 import type { Listener, Uplink } from "./uplink.ts";
 
 /** Follows a server that answers the Hello by a Welcome of some protocol; tells whether the agent goes on with it. */
@@ -52,4 +56,73 @@ test.each([
   [protocols.newest + 1, "ends"],
 ])("a server that speaks protocol %i: the agent %s", async (protocol, how) => {
   expect(await welcomed(protocol)).toBe(how);
+});
+
+test("what it says of thousands is bounded: entries that a sink isolates, and people with jobs left", async () => {
+  const stopping = new AbortController();
+  const said: SyncRequest["say"][] = [];
+  const puts = [person(1)];
+  const to = { ...origin, revision: 1n, digest: shift(nothing, puts, []) };
+  const delta = printDelta({ from: origin, to, puts, removals: [] });
+  const welcome = { protocol: protocols.newest, node: "n", mode: 2, heartbeatInterval: { seconds: 5n, nanos: 0 } };
+  let at = origin;
+  const uplink = {
+    sync: (listener: Listener) => ({
+      say(message: SyncRequest["say"]) {
+        said.push(message);
+        const hear = (say: object) => listener.heard({ say } as unknown as SyncResponse);
+        if (message.case === "hello") {
+          hear({ case: "welcome", value: welcome });
+          hear({ case: "delta", value: delta });
+        }
+        if (message.case === "ack") stopping.abort();
+      },
+      end: () => listener.closed(undefined),
+    }),
+    [Symbol.dispose]: () => undefined,
+  };
+  const isolated = Array.from({ length: 5_000 }, () => ({ key: "user/200001", reason: "no" }));
+  const replica = {
+    get at() {
+      return at;
+    },
+    copy: emptyCopy(),
+    highest: { uid: 0, gid: 0 },
+    apply: async () => {
+      at = to;
+      return [{ sink: "nss", isolated }];
+    },
+  };
+  const lingering = Array.from({ length: 5_000 }, (_, n) => n);
+  await follow({
+    replica: replica as unknown as Replica,
+    membership: {
+      connect: async () => uplink as unknown as Uplink,
+      renewWithin: () => undefined,
+      onRenewed: () => undefined,
+    },
+    trailing: [
+      {
+        applied: () => undefined,
+        health: { sink: "slurm", revision: 0n, reason: "", lingering },
+        onChange: () => undefined,
+      },
+    ],
+    clock: {
+      now: () => 0,
+      elapsed: () => 0,
+      random: () => 0,
+      // Nothing is to happen by itself meanwhile.
+      sleep: (ms, signal) =>
+        new Promise((done) => (ms === 0 ? done() : signal.addEventListener("abort", () => done(), { once: true }))),
+    },
+    log: pino({ level: "silent" }),
+    signal: stopping.signal,
+    software: "test",
+    instance: "test",
+  });
+  const ack = said.find((say) => say.case === "ack");
+  expect(ack?.value.sinks.map((each) => each.isolated.length)).toEqual([100]);
+  const beat = said.find((say) => say.case === "heartbeat");
+  expect(beat?.value.sinks.map((each) => each.lingering.length)).toEqual([mostLingering]);
 });

@@ -155,6 +155,20 @@ describe("A10: a foreign edit is found by a look, repaired and told", () => {
   });
 });
 
+test("of a hundred that were mended, that are foreign, or that stand in a link's place, twenty are named", async () => {
+  const many = Array.from({ length: 100 }, (_, n) => `n${n}`);
+  const { disk, after } = await watched({
+    content: many.flatMap((_, n) => [person(n), key(n, 1)]),
+    links: async () => ({ placed: [], inTheWay: many }),
+  });
+  many.forEach((name, n) => {
+    disk.plant(`${served}/ssh/authorized_keys.d/user${n}`, Buffer.from("ssh-ed25519 AAAA\n"));
+    disk.plant(`${served}/nss/${name}`, Buffer.from("theirs"));
+  });
+  const { files, strays, faults } = await after(2 * minute);
+  expect([files, strays, faults].map(({ length }) => length)).toEqual([20, 20, 20]);
+});
+
 describe("a repair", () => {
   test("that fails is told and tried again, later each time; then it is told as mended", async () => {
     const { disk, clock, after, told } = await watched();

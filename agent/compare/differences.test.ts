@@ -8,7 +8,7 @@ import { printSshKey } from "../../identity/ssh-key.ts";
 import { Gate } from "../policy/gate.ts";
 import { firstStep, key, member, person, stepTo, team } from "../sample.ts";
 import { type Ask, fingerprintsIn, parseGroups, parsePeople, presentOf } from "./answers.ts";
-import { Comparer, type Comparison } from "./comparer.ts";
+import { Comparer, type Comparison, mostDifferences } from "./comparer.ts";
 import { type Difference, differencesOf } from "./differences.ts";
 import { expectedOf } from "./expected.ts";
 
@@ -228,7 +228,11 @@ test("it compares when something new came and every ten minutes, and tells what 
   commit(copy, stepTo(copy, [...content, person(3)]));
   expect(await after(2_000)).toBe(2);
   expect(told[1]).toMatchObject({ revision: "2", usersDiffering: 3 });
+  commit(copy, stepTo(copy, [...content, ...Array.from({ length: 200 }, (_, n) => person(n + 3))]));
+  expect(await after(2_000)).toBe(3);
+  expect(told[2]).toMatchObject({ usersDiffering: 202 });
+  expect(told[2]?.differences, "the first are named").toHaveLength(mostDifferences);
   fails = true;
-  expect(await after(700_000)).toBe(3);
-  expect(told[2]).toMatchObject({ users: 0, differences: [], fault: "getent passwd failed" });
+  expect(await after(700_000)).toBe(4);
+  expect(told[3]).toMatchObject({ users: 0, differences: [], fault: "getent passwd failed" });
 });

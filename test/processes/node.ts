@@ -3,7 +3,11 @@
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { newRequest } from "../../agent/credentials.ts";
+import { realDisk } from "../../agent/disk.ts";
+import { foldersIn } from "../../agent/folders.ts";
 import type { Role } from "../../identity/scope.ts";
+import { openAuthority } from "../../server/authority/authority.ts";
 import type { ControlPlane } from "./control-plane.ts";
 import { Link } from "./link.ts";
 import { type Started, startBin } from "./started.ts";
@@ -46,7 +50,7 @@ export class AgentNode implements AsyncDisposable {
     await writeFile(join(folder, "etc/rollcall/policy.yaml"), "sessions: leave\nslurm: {enabled: false}\n");
     // Its own: what becomes of the control plane's file, no node sees.
     await copyFile(plane.caFile, join(folder, "ca.pem"));
-    await writeFile(join(folder, "join-token"), await plane.joinToken(role), { mode: 0o600 });
+    await node.giveToken(await plane.joinToken(role));
     node.start();
     await node.process.says(/"msg":"connected"/);
     return node;
@@ -68,6 +72,23 @@ export class AgentNode implements AsyncDisposable {
   start(env: NodeJS.ProcessEnv = {}): void {
     const PATH = `${join(this.folder, "bin")}:${process.env["PATH"]}`;
     this.#process = startBin("rollcall-agent", this.args(), { PATH, ...this.#env, ...env });
+  }
+
+  /** Lays a join token where its agent looks for one. */
+  async giveToken(token: string): Promise<void> {
+    await writeFile(join(this.folder, "join-token"), token, { mode: 0o600 });
+  }
+
+  /** Makes of its certificate one that ended yesterday, and takes its token away. */
+  async expire(plane: ControlPlane, role: Role): Promise<void> {
+    const certificates = join(this.state, "private");
+    const day = 86_400_000;
+    const authority = await openAuthority(plane.data, { now: () => Date.now() - 2 * day });
+    const request = await newRequest(realDisk, foldersIn(this.state));
+    const subject = { cluster: "default", role, node: this.name } as const;
+    const { chainPem } = await authority.issueNode(subject, request, day);
+    await writeFile(join(certificates, "cert.pem"), chainPem);
+    await rm(join(this.folder, "join-token"));
   }
 
   args(): string[] {
@@ -109,6 +130,12 @@ export class AgentNode implements AsyncDisposable {
       .map((line) => line.split(":", 1)[0] ?? "")
       .filter((name) => name !== "rollcall.end")
       .sort();
+  }
+
+  /** Groups that its sudoers file has a rule for. */
+  async sudoers(): Promise<string[]> {
+    const text = await readFile(join(this.etc, "sudoers.d/rollcall"), "utf8").catch(() => "");
+    return [...text.matchAll(/^%(\S+) /gm)].map(([, group = ""]) => group);
   }
 
   /** What `rollcall-agent status` says of it, as `fresh`, or `degraded: why`, with its exit code if that is not the state's. */

@@ -57,6 +57,10 @@ class Story implements AsyncDisposable {
       uid: ([name = "", who = ""]) => this.#node(name).uid(who),
       refusals: async ([name = ""]) => String(this.#node(name).process.stderr.split('"msg":"refused"').length - 1),
       status: ([name = ""]) => this.#node(name).status(),
+      sudoers: ([name = ""]) =>
+        this.#node(name)
+          .sudoers()
+          .then((found) => found.join(" ") || "nobody"),
       keys: ([name = ""]) =>
         this.#node(name)
           .keys()
@@ -106,6 +110,8 @@ class Story implements AsyncDisposable {
         return this.#patch("Users", a, { op: "replace", value: { active: true } });
       case "remove":
         return this.#scim("DELETE", `/Users/${this.#ids.get(a)}`);
+      case "ungroup":
+        return this.#scim("DELETE", `/Groups/${this.#ids.get(a)}`);
       case "key": {
         const directory = await this.#plane.client(DirectoryService);
         await directory.addSshKey({ user: a, publicKey: ed25519Line(a) });
@@ -148,6 +154,12 @@ class Story implements AsyncDisposable {
       case "mend":
         await this.#node(a).shadowProgram("ssh-keygen", undefined);
         return "mended";
+      case "expire":
+        await this.#node(a).expire(this.#plane, b.replace("role=", "") as Role);
+        return "expired";
+      case "token":
+        await this.#node(a).giveToken(await this.#plane.joinToken(b.replace("role=", "") as Role));
+        return "given";
       case "forget":
         await rm(join(this.#node(a).state, "private/base"));
         await rm(join(this.#node(a).state, "private/journal"));
