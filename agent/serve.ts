@@ -59,7 +59,7 @@ export async function serve(options: Options): Promise<void> {
     disk: realDisk,
     state,
     sinks: (disk, served, gids) =>
-      serves ? usualSinks({ disk, served, gids, gate, node, role, clock, log, signal }) : [],
+      serves ? usualSinks({ disk, served, gids, gate, node, etc, role, clock, log, signal }) : [],
     gids: await groupIds(etc),
   });
   const { folders } = ground;

@@ -1,14 +1,12 @@
 /** What deploy/ promises, read off its files: how little each pod may do, and where its folders are. */
 
 import { readFileSync } from "node:fs";
-import { mkdtempDisposable, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join, relative } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
-import { parse, stringify } from "yaml";
+import { parse } from "yaml";
 import { build, type Manifest } from "./deploy/kustomize.ts";
-import { type Container, type Pod, podOf } from "./deploy/pod.ts";
+import { type Container, loginPodWithHomes, type Pod, podOf } from "./deploy/pod.ts";
 
 const deploy = fileURLToPath(new URL("../deploy", import.meta.url));
 const objects = build(join(deploy, "kustomize"));
@@ -50,15 +48,15 @@ test("a role that no component gives more to has no capability, and sees no proc
 });
 
 test("homes bring one capability, and one folder", async () => {
-  await using folder = await mkdtempDisposable(join(tmpdir(), "rollcall-kustomize-"));
-  const at = (path: string) => relative(folder.path, join(deploy, "kustomize", path));
-  const wanted = { resources: [at("overlays/login")], components: [at("components/homes")] };
-  await writeFile(join(folder.path, "kustomization.yaml"), stringify(wanted));
-  const [pod] = build(folder.path).flatMap((object) => (object.kind === "DaemonSet" ? [podOf(object)] : []));
-  const [agent] = pod?.containers ?? [];
+  const pod = await loginPodWithHomes();
+  const [agent] = pod.containers;
   expect(agent?.securityContext.capabilities.add).toEqual(["KILL", "SETUID", "SETGID", "CHOWN"]);
-  expect(agent?.volumeMounts).toContainEqual({ name: "homes", mountPath: "/home" });
-  expect(pod?.volumes).toContainEqual({ name: "homes", hostPath: { path: "/home", type: "Directory" } });
+  expect(agent?.volumeMounts).toContainEqual({
+    name: "homes",
+    mountPath: "/home",
+    mountPropagation: "HostToContainer",
+  });
+  expect(pod.volumes).toContainEqual({ name: "homes", hostPath: { path: "/home", type: "Directory" } });
 });
 
 test.each(containers)("%s is root in name only", (_, { securityContext }, pod) => {

@@ -27,6 +27,8 @@ export interface SinksOptions {
   readonly gate: Gate;
   /** The node's name. */
   readonly node: string;
+  /** The node's /etc. */
+  readonly etc: string;
   /** As the node's certificate has it; undefined: it has none yet. */
   readonly role: () => Role | undefined;
   readonly clock: Clock;
@@ -63,10 +65,11 @@ function sessions({ gate, role, clock, log, signal }: SinksOptions): Sink {
   });
 }
 
-function homes({ gate, node, clock, log, signal }: SinksOptions): Sink {
+function homes({ gate, node, etc, clock, log, signal }: SinksOptions): Sink {
   return homesSink({
     rule: () => gate.policy.homes,
     tag: node.replaceAll(/[^A-Za-z0-9-]/g, "-"),
+    own: etc,
     clock,
     signal,
     tell: (what, facts) => log.info(facts, what),

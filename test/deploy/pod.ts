@@ -1,8 +1,13 @@
 /** How a pod's container is held, read off its manifest: the kubelet's part, for a machine that has none. */
 
 import { readFileSync } from "node:fs";
+import { mkdtempDisposable, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { stringify } from "yaml";
 import type { Confinement, Mount } from "../lab/confined.ts";
-import type { Manifest } from "./kustomize.ts";
+import { build, type Manifest } from "./kustomize.ts";
 
 export interface Container {
   readonly name: string;
@@ -43,6 +48,18 @@ export interface Pod {
 /** The pod that a DaemonSet runs on each of its nodes. */
 export function podOf({ spec }: Manifest): Pod {
   return (spec as { template: { spec: Pod } }).template.spec;
+}
+
+/** The pod of a login node that makes homes, as an operator adds that component to the overlay. */
+export async function loginPodWithHomes(): Promise<Pod> {
+  await using folder = await mkdtempDisposable(join(tmpdir(), "rollcall-kustomize-"));
+  const kustomize = fileURLToPath(new URL("../../deploy/kustomize", import.meta.url));
+  const at = (path: string) => relative(folder.path, join(kustomize, path));
+  const wanted = { resources: [at("overlays/login")], components: [at("components/homes")] };
+  await writeFile(join(folder.path, "kustomization.yaml"), stringify(wanted));
+  const set = build(folder.path).find(({ kind }) => kind === "DaemonSet");
+  if (!set) throw new Error("the overlay has no DaemonSet");
+  return podOf(set);
 }
 
 export interface Surroundings {

@@ -11,9 +11,9 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { apply } from "../../agent/apply.ts";
 import { SimulatedDisk } from "../../agent/simulated-disk.ts";
-import { prepare } from "../../identity/copy.ts";
+import { type Copy, prepare } from "../../identity/copy.ts";
 import { shift } from "../../identity/digest.ts";
-import { keyOf, type Resource } from "../../identity/resource.ts";
+import { keyOf, type Resource, type ResourceKey } from "../../identity/resource.ts";
 import { aGroup, aMember, aUser } from "../../identity/testing.ts";
 import { openGround, stepTo } from "../fault/ground.ts";
 import { type Host, openLab } from "../lab/host.ts";
@@ -99,14 +99,35 @@ async function publish(): Promise<Version[]> {
   const files = (): Version =>
     new Map(names.map((name) => [name, disk.bytes(join(ground.folders.served, "nss", name)) ?? Buffer.alloc(0)]));
   const versions = [files()];
+  expectMembers(versions[0] ?? new Map(), memory.copy);
   for (const { puts, removals } of chapters) {
     const { at, resources } = memory.copy;
     const went = [...puts, ...removals].flatMap((resource) => resources.get(keyOf(resource)) ?? []);
     const to = { ...at, revision: at.revision + 1n, digest: shift(at.digest, puts, went) };
     await apply(ground, prepare(memory.copy, { from: at, to, puts, removals: removals.map(keyOf) }));
-    versions.push(files());
+    const version = files();
+    expectMembers(version, memory.copy);
+    versions.push(version);
   }
   return versions;
+}
+
+/** What glibc finds is compared with the files; here the files are, with what the node holds. */
+function expectMembers(version: Version, { resources }: Copy): void {
+  const expected = new Map<string, string[]>();
+  for (const resource of resources.values()) {
+    if (resource.kind === "group") expected.set(String(resource.gid), []);
+  }
+  for (const resource of resources.values()) {
+    const user = resource.kind === "member" ? resources.get(`user/${resource.uid}` as ResourceKey) : undefined;
+    if (resource.kind === "member" && user?.kind === "user") expected.get(String(resource.gid))?.push(user.name);
+  }
+  const { group } = tablesOf(version);
+  for (const [gid, names] of expected) {
+    const line = group.byId.get(gid) ?? "";
+    const found = line.slice(line.lastIndexOf(":") + 1).split(",");
+    expect(found, `gid ${gid}`).toEqual(names.sort());
+  }
 }
 
 const names = ["passwd", "group", "shadow"].flatMap((map) =>

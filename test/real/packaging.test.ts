@@ -16,8 +16,7 @@ import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { bundle } from "../../deploy/bundle.ts";
 import { DirectoryService } from "../../proto/gen/rollcall/v1/directory_pb.ts";
-import { build } from "../deploy/kustomize.ts";
-import { confinementOf as ofPod, podOf } from "../deploy/pod.ts";
+import { loginPodWithHomes, confinementOf as ofPod } from "../deploy/pod.ts";
 import { confinementOf as ofUnit, readUnit } from "../deploy/unit.ts";
 import { type Confinement, refusals, spawnConfined } from "../lab/confined.ts";
 import { type Host, openLab } from "../lab/host.ts";
@@ -40,6 +39,8 @@ describeHosts("the agent as it is shipped", () => {
       await host.write(program, file, 0o755);
       await host.write("/etc/rollcall/ca.pem", plane.ca);
       await host.write("/run/token/join-token", await plane.joinToken("login"), 0o600);
+      await host.write("/etc/rollcall/policy.yaml", "homes: {below: [/home]}\n");
+      await host.write("/etc/skel/.config/tool/settings", "hers\n", 0o600);
     }
     const starts: readonly [Host, Confinement][] = [
       [inPod, await asPod(inPod, plane)],
@@ -63,6 +64,13 @@ describeHosts("the agent as it is shipped", () => {
           CapBnd: mask(held),
           CapEff: mask(held),
         });
+        // Before anybody logs in, whose PAM could make it.
+        const home = "stat -c '%a %u:%g %F' . .config .config/tool .config/tool/settings; ls -A ..";
+        expect((await host.run("sh", ["-euc", `cd /home/ada; ${home}`])).stdout.split("\n"), agent.stderr).toEqual([
+          "700 200000:200000 directory",
+          ...["755 200000:200000 directory", "755 200000:200000 directory"],
+          ...["600 200000:200000 regular file", "ada", ""],
+        ]);
         await using sshd = await startSshd(host);
         expect(await logIn(), sshd.log().join("\n")).toMatchObject({ code: 0, stdout: "ada\n" });
         expect(await agent.end("SIGTERM"), agent.stderr).toBe(0);
@@ -140,8 +148,7 @@ async function bundled(): Promise<Buffer> {
 
 /** Runs the init container to its end, and says how the agent's is held. */
 async function asPod(host: Host, plane: HostedPlane): Promise<Confinement> {
-  const sets = build(deploy("kustomize")).filter(({ kind }) => kind === "DaemonSet");
-  const pod = podOf(sets.find(({ metadata }) => metadata.name === "agent-login") ?? expect.fail("no agent-login"));
+  const pod = await loginPodWithHomes();
   const [links = expect.fail("no init container")] = pod.initContainers;
   const [container = expect.fail("no container")] = pod.containers;
   // The kubelet makes what is of type DirectoryOrCreate.

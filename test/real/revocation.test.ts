@@ -47,6 +47,24 @@ describeHosts("a leaver at a login host", () => {
       await plane.rolledOut();
     };
     const enter = (name: string, command: string) => ssh(laptop, login, name, `/root/${name}`, command);
+    /** Somebody tries to get in all the time, while it is made impossible. Never after the ack; gives when that was. */
+    const shutOut = async (name: string, act: () => Promise<void>): Promise<number> => {
+      const trying = new AbortController();
+      const seen: Attempt[] = [];
+      const attempts = [1, 2].map(() => attempt(() => enter(name, "date +%s%N"), seen, trying.signal));
+      await expect.poll(() => seen.filter(({ code }) => code === 0).length, { timeout: 20_000 }).toBeGreaterThan(1);
+      await act();
+      const acked = lastApplied(node);
+      const refused = () => seen.filter(({ from, code }) => from > acked && code === 255).length;
+      await expect.poll(refused, { timeout: 20_000 }).toBeGreaterThan(3);
+      trying.abort();
+      await Promise.all(attempts);
+      const accepted = seen.filter(({ code }) => code === 0).map(({ stdout }) => Number(stdout) / 1e6);
+      expect(accepted.length, "let in before").toBeGreaterThan(0);
+      expect(Math.max(...accepted), "let in last").toBeLessThan(acked);
+      expect(seen.filter(({ from, code }) => from > acked && code !== 255)).toEqual([]);
+      return acked;
+    };
 
     // Nobody made it but the agent.
     const home = "pwd; cat welcome; stat -c '%a %U:%G' . welcome";
@@ -68,23 +86,13 @@ describeHosts("a leaver at a login host", () => {
     expect(others.length).toBeGreaterThan(1);
     const ada = (await login.run("id", ["-u", "ada"])).stdout.trim();
 
-    const trying = new AbortController();
-    const seen: Attempt[] = [];
-    const attempts = [1, 2].map(() => attempt(() => enter("ada", "date +%s%N"), seen, trying.signal));
-    await expect.poll(() => seen.filter(({ code }) => code === 0).length, { timeout: 20_000 }).toBeGreaterThan(1);
-    const leaving = Date.now();
-    await leave("ada");
-    const acked = lastApplied(node);
-    expect(await processesOf(login, ada), "right after the ack").toEqual([]);
-    expect(await through(laptop, login, "ada"), "the multiplexed connection").toBe(false);
-    const refused = () => seen.filter(({ from, code }) => from > acked && code === 255).length;
-    await expect.poll(refused, { timeout: 20_000 }).toBeGreaterThan(3);
-    trying.abort();
-    await Promise.all(attempts);
-    const accepted = seen.filter(({ code }) => code === 0).map(({ stdout }) => Number(stdout) / 1e6);
-    expect(accepted.length, "let in before").toBeGreaterThan(0);
-    expect(Math.max(...accepted), "let in last").toBeLessThan(acked);
-    expect(seen.filter(({ from, code }) => from > acked && code !== 255)).toEqual([]);
+    let leaving = 0;
+    const acked = await shutOut("ada", async () => {
+      leaving = Date.now();
+      await leave("ada");
+      expect(await processesOf(login, ada), "right after the ack").toEqual([]);
+      expect(await through(laptop, login, "ada"), "the multiplexed connection").toBe(false);
+    });
     const { stdout: hopped } = await login.run("stat", ["-c", "%.Y", "/tmp/hop"]);
     expect(Number(hopped) * 1_000, "the last hop").toBeGreaterThan(leaving - 500);
     expect(Number(hopped) * 1_000, "the last hop").toBeLessThan(acked);
@@ -93,10 +101,12 @@ describeHosts("a leaver at a login host", () => {
     expect(await processesOf(login, "bob"), "somebody else's").toEqual(expect.arrayContaining(others));
     expect((await login.run("stat", ["-c", "%u", "/home/ada"])).stdout.trim(), "her home stays").toBe(ada);
 
-    // A key that goes ends nothing.
+    // A key that goes lets nobody in any more, and ends nothing.
     const { stdout: line } = await laptop.run("ssh-keygen", ["-l", "-f", "/root/bob.pub"]);
-    await directory.removeSshKey({ user: "bob", fingerprint: line.split(" ")[1] ?? "" });
-    await plane.rolledOut();
+    await shutOut("bob", async () => {
+      await directory.removeSshKey({ user: "bob", fingerprint: line.split(" ")[1] ?? "" });
+      await plane.rolledOut();
+    });
     expect(await processesOf(login, "bob")).toEqual(expect.arrayContaining(others));
     expect(await through(laptop, login, "bob")).toBe(true);
 
@@ -117,6 +127,18 @@ describeHosts("a leaver at a login host", () => {
     await node.start();
     await plane.rolledOut();
     expect(await processesOf(login, carol)).toEqual([]);
+
+    // Whose number a local account has come to have: its processes are that one's.
+    const dave = await plane.create("Users", { userName: "dave" });
+    ids["dave"] = dave;
+    await plane.addMember(people, dave);
+    await plane.rolledOut();
+    const number = (await login.run("id", ["-u", "dave"])).stdout.trim();
+    await login.run("sh", ["-c", `echo builder:x:${number}:100::/:/bin/sh >>/etc/passwd`]);
+    const building = "sleep 1000 >/dev/null 2>&1 & echo $!";
+    const build = await login.run("setpriv", [`--reuid=${number}`, "--clear-groups", "sh", "-c", building]);
+    await leave("dave");
+    expect(await processesOf(login, number)).toEqual([build.stdout.trim()]);
 
     // The node's own word counts, from the next step on.
     await login.write("/etc/rollcall/policy.yaml", "sessions: leave\n");

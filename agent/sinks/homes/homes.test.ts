@@ -245,6 +245,7 @@ describe.runIf(process.geteuid?.() === 0)("the homes of a node", () => {
     const sink = homesSink({
       rule: () => homes,
       tag: "n1",
+      own: here.at("skel"),
       clock: {
         now: () => 0,
         elapsed: () => now,
@@ -333,6 +334,25 @@ describe.runIf(process.geteuid?.() === 0)("the homes of a node", () => {
       expect(readdirSync(here.at("homes")).sort()).toEqual(["user1", "user2"]);
     } finally {
       execFileSync("umount", [here.at("homes")]);
+    }
+  });
+
+  test("wait for it in a container too, whose root is another file system than the node's", async () => {
+    using here = ground();
+    mkdirSync(here.at("pod"));
+    execFileSync("mount", ["-t", "tmpfs", "-o", "mode=755", "none", here.at("pod")]);
+    const homes = here.at("pod/homes");
+    try {
+      mkdirSync(homes);
+      execFileSync("mount", ["--bind", here.at("homes"), homes]);
+      using own = node(here, { below: [homes], mounted: [homes] });
+      const user = { ...at(here, 1), home: `${homes}/user1` };
+      expect(await own.see([user])).toEqual([
+        { key: "user/200001", reason: `home ${user.home}: ${homes} is not mounted` },
+      ]);
+      expect(readdirSync(homes)).toEqual([]);
+    } finally {
+      execFileSync("umount", ["-R", here.at("pod")]);
     }
   });
 

@@ -20,6 +20,8 @@ export interface HomesOptions {
   readonly rule: () => Homes | undefined;
   /** The node's name. */
   readonly tag: string;
+  /** A folder of the node's own root file system. */
+  readonly own: string;
   readonly clock: Clock;
   /** Ends the later tries. */
   readonly signal: AbortSignal;
@@ -136,7 +138,7 @@ class HomesSink implements Sink {
         try {
           const parent = dirname(user.home);
           if (!listed.get(parent)?.has(user.home)) {
-            await mustBeMounted(homes, user.home);
+            await mustBeMounted(homes, user.home, this.#options.own);
             if (this.#wanted.size >= many && !listed.has(parent)) listed.set(parent, await foldersIn(parent));
           }
           if (!listed.get(parent)?.has(user.home)) {
@@ -170,9 +172,9 @@ function isFor({ below }: Homes, { home, locked }: User): boolean {
   return !locked && below.some((folder) => home.startsWith(`${folder}/`));
 }
 
-async function mustBeMounted({ mounted }: Homes, home: string): Promise<void> {
+async function mustBeMounted({ mounted }: Homes, home: string, own: string): Promise<void> {
   for (const point of mounted.filter((each) => home.startsWith(`${each}/`))) {
-    if (!(await isMounted(point))) throw new Error(`${point} is not mounted`);
+    if (!(await isMounted(point, own))) throw new Error(`${point} is not mounted`);
   }
 }
 
