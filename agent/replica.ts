@@ -17,8 +17,6 @@ export class Replica {
   readonly #ground: Ground;
   readonly #marks: Marks;
   #turn: Promise<unknown> = Promise.resolve();
-  /** Counts beginnings and ends of turns: odd while somebody has one. */
-  #turns = 0;
   #reports: readonly SinkReport[] = [];
 
   /** @param start what the start already found of the files. */
@@ -77,15 +75,14 @@ export class Replica {
 
   /**
    * What somebody else did to the files since the agent left them, relative to the served folder; none while a step is unfinished,
-   * whose own retries repair them, and at `origin`, where nothing is known. Nothing waits for it: what an apply does meanwhile is no foreign edit.
+   * whose own retries repair them, and at `origin`, where nothing is known. Files are looked at while others may write them; what an
+   * apply did meanwhile is no foreign edit, and only to tell the two apart has this its turn.
    */
   async foreign(): Promise<Differing> {
-    const turns = this.#turns;
     const { memory } = this.#ground;
-    const isOurs = () => turns !== this.#turns || turns % 2 === 1 || memory.unfinished !== undefined;
-    if (isOurs() || samePosition(this.at, origin)) return nothing;
-    const found = await this.#marks.differing();
-    return isOurs() ? nothing : found;
+    if (memory.unfinished || samePosition(this.at, origin)) return nothing;
+    const look = await this.#marks.look();
+    return this.#alone(async () => (memory.unfinished ? nothing : this.#marks.differing(look)));
   }
 
   /**
@@ -127,14 +124,7 @@ export class Replica {
   }
 
   #alone<T>(act: () => Promise<T>): Promise<T> {
-    const turn = this.#turn.then(async () => {
-      this.#turns++;
-      try {
-        return await act();
-      } finally {
-        this.#turns++;
-      }
-    });
+    const turn = this.#turn.then(act);
     this.#turn = turn.catch(() => undefined);
     return turn;
   }

@@ -1,6 +1,6 @@
 import { setImmediate as breath } from "node:timers/promises";
 import { pino } from "pino";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { Resource } from "../identity/resource.ts";
 import { start } from "./apply.ts";
 import type { Clock } from "./clock.ts";
@@ -167,6 +167,22 @@ test("of a hundred that were mended, that are foreign, or that stand in a link's
   });
   const { files, strays, faults } = await after(2 * minute);
   expect([files, strays, faults].map(({ length }) => length)).toEqual([20, 20, 20]);
+});
+
+test("an edit is found though something is applied during every look; what was applied is nobody's edit", async () => {
+  const { disk, ground, replica, after } = await watched();
+  const tree = disk.tree.bind(disk);
+  let n = 10;
+  vi.spyOn(disk, "tree").mockImplementation(async (folder) => {
+    const found = await tree(folder);
+    const applying = replica.apply(stepTo(ground.memory.copy, [...content, person(n), key(n++, 1)]));
+    if (n % 2 === 0) await applying;
+    return found;
+  });
+  expect(await after(2 * minute)).toMatchObject({ count: 0 });
+  disk.plant(`${served}/ssh/authorized_keys.d/user1`, Buffer.from("ssh-ed25519 AAAA\n"));
+  for (let looks = 1; looks <= 2; looks++) expect((await after(2 * minute)).count).toBe(1);
+  expect(await after(2 * minute)).toMatchObject({ count: 1, files: ["ssh/authorized_keys.d/user1"], strays: [] });
 });
 
 describe("a repair", () => {

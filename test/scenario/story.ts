@@ -5,6 +5,7 @@
  */
 
 import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
 import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -160,6 +161,12 @@ class Story implements AsyncDisposable {
       case "token":
         await this.#node(a).giveToken(await this.#plane.joinToken(b.replace("role=", "") as Role));
         return "given";
+      case "newer": {
+        const body = "rollcall memory 9\nof another shape altogether\n";
+        const sum = createHash("sha256").update(body).digest("hex");
+        await writeFile(join(this.#node(a).state, "private/base"), `${body}sum ${sum}\n`);
+        return "newer";
+      }
       case "forget":
         await rm(join(this.#node(a).state, "private/base"));
         await rm(join(this.#node(a).state, "private/journal"));
