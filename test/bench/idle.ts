@@ -1,5 +1,5 @@
 /**
- * What a node's agent costs while nothing happens, beside sssd on the same machine: memory and processor time over a minute, at
+ * What a node's agent, as it is shipped in one file, costs while nothing happens, beside sssd on the same machine: memory and processor time over a minute, at
  * the same time, each on a test host of its own. The agent has its stream open; sssd a domain of local users (proxy to
  * files), which is the least that it can do. And how long a new node takes from the agent's start to the first look-up that finds somebody.
  *
@@ -7,9 +7,11 @@
  * them not and tells it to wait.
  */
 
-import { rename } from "node:fs/promises";
+import { mkdtempDisposable, readFile, rename } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { bundle } from "../../deploy/bundle.ts";
 import { type Host, openLab } from "../lab/host.ts";
 import { Started } from "../processes/started.ts";
 import { HostedNode, HostedPlane } from "../real/system.ts";
@@ -17,6 +19,8 @@ import { AgentNode } from "./peer/agent-node.ts";
 
 export interface IdleFigures {
   readonly seconds: number;
+  /** The size of the agent's file, in kB. */
+  readonly bundle: number;
   readonly agent: Idle;
   /** With this many people. */
   readonly people: number;
@@ -46,6 +50,11 @@ proxy_lib_name = files
 proxy_pam_target = sssd-shadowutils
 `;
 
+const program = "/usr/lib/rollcall/rollcall-agent.mjs";
+
+/** The words before the agent's command, in whose place the bundle runs. */
+const shipped = ["sh", "-c", `shift; exec node --disable-warning=DEP0123 ${program} "$@"`, "sh"];
+
 export async function idleBench(people: number, seconds: number, say: (text: string) => void): Promise<IdleFigures> {
   await using lab = await openLab({ name: "idle", packages: ["sssd-common", "sssd-proxy", "libnss-sss"] });
   await using plane = await HostedPlane.start(lab);
@@ -53,15 +62,20 @@ export async function idleBench(people: number, seconds: number, say: (text: str
   await plane.create("Groups", { displayName: "slurm-users", members: [{ value: user }] });
   const [small, large, other] = [await lab.host("small"), await lab.host("large"), await lab.host("sssd")];
 
+  await using folder = await mkdtempDisposable(join(tmpdir(), "rollcall-bundle-"));
+  const size = await bundle(join(folder.path, "agent.mjs"));
+  const file = await readFile(join(folder.path, "agent.mjs"));
+  for (const host of [small, large]) await host.write(program, file, 0o755);
+
   say("an agent starts on a new node");
   const from = performance.now();
-  const joining = HostedNode.join(plane, small, "login");
+  const joining = HostedNode.join(plane, small, "login", shipped);
   while ((await small.run("getent", ["-s", "cache", "passwd", "ada"])).code !== 0) await sleep(10);
   const firstLookUp = performance.now() - from;
   await using _ = await joining;
 
   say(`another one takes ${people} people`);
-  await using node = await HostedNode.join(plane, large, "login");
+  await using node = await HostedNode.join(plane, large, "login", shipped);
   await node.process.end();
   {
     await using driver = await AgentNode.start(large, "/var/lib/full", people);
@@ -70,7 +84,7 @@ export async function idleBench(people: number, seconds: number, say: (text: str
   await rename(join(large.root, "/var/lib/full/private/base"), join(large.root, node.state, "private/base"));
   await rename(join(large.root, "/var/lib/full/private/journal"), join(large.root, node.state, "private/journal"));
   await large.run("rm", ["-r", join(node.state, "served")]);
-  await node.start();
+  await node.start(shipped);
 
   say("sssd starts");
   await other.write("/etc/sssd/sssd.conf", sssdConf, 0o600);
@@ -82,13 +96,13 @@ export async function idleBench(people: number, seconds: number, say: (text: str
 
   say(`nothing happens for ${seconds} s`);
   await sleep(10_000);
-  const look = () => Promise.all([seen(small, "agent/main.ts"), seen(large, "agent/main.ts"), seen(other, "sssd")]);
+  const look = () => Promise.all([seen(small, program), seen(large, program), seen(other, "sssd")]);
   const before = await look();
   await sleep(seconds * 1000);
   const after = await look();
   const [agent, full, theirs] = after.map((now, n) => ({ ...now, cpu: now.cpu - (before[n]?.cpu ?? 0) }));
   if (!agent || !full || !theirs) throw new Error("nothing was seen");
-  return { seconds, agent, people, full, sssd: theirs, firstLookUp };
+  return { seconds, bundle: size / 1000, agent, people, full, sssd: theirs, firstLookUp };
 }
 
 /** The processes of a host whose command line has a word in it; `cpu` since their start. */

@@ -3,7 +3,7 @@
  * that exists is changed, nothing outside is written, and nobody else's home waits.
  */
 
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import {
   chmodSync,
   chownSync,
@@ -353,6 +353,28 @@ describe.runIf(process.geteuid?.() === 0)("the homes of a node", () => {
       expect(readdirSync(homes)).toEqual([]);
     } finally {
       execFileSync("umount", ["-R", here.at("pod")]);
+    }
+  });
+
+  test("keep nobody waiting on a file system that does not answer, and are made once it does", async () => {
+    using here = ground();
+    execFileSync("truncate", ["-s", "16M", here.at("image")]);
+    execFileSync("mkfs.ext4", ["-q", here.at("image")]);
+    execFileSync("mount", ["-o", "loop", here.at("image"), here.at("homes")]);
+    try {
+      execFileSync("fsfreeze", ["--freeze", here.at("homes")]);
+      using own = node(here);
+      const waiting = own.see([at(here, 1)]);
+      own.pass(2_000);
+      const stuck = { key: "user/200001", reason: `home ${here.at("homes/user1")}: the file system does not answer` };
+      expect(await waiting).toEqual([stuck]);
+      expect(await own.see([at(here, 2)]), "the next step does not even wait").toEqual([stuck]);
+      execFileSync("fsfreeze", ["--unfreeze", here.at("homes")]);
+      const made = () => readdirSync(here.at("homes")).filter((name) => name !== "lost+found");
+      await expect.poll(() => made().sort(), { timeout: 10_000 }).toEqual(["user1", "user2"]);
+    } finally {
+      spawnSync("fsfreeze", ["--unfreeze", here.at("homes")]);
+      await expect.poll(() => spawnSync("umount", [here.at("homes")]).status, { timeout: 10_000 }).toBe(0);
     }
   });
 
