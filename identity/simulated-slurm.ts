@@ -13,6 +13,8 @@ export class SimulatedSlurm {
   readonly places = new Map<string, { parent: string; limits: Limits }>();
   readonly users = new Map<string, { defaultAccount: string; adminLevel: string }>();
   readonly associations = new Map<string, { account: string; user: string; limits: Limits }>();
+  /** Those that hold in one partition only, by `account/user`: a call that does not speak of partitions means them too. */
+  readonly partitioned = new Map<string, { account: string; user: string; limits: Limits }>();
   jobs: Job[] = [];
   /** Every call, as it would be typed. */
   readonly calls: string[] = [];
@@ -20,7 +22,8 @@ export class SimulatedSlurm {
   state(): SlurmState {
     const elsewhere = { accounts: new Set<string>(), users: new Set<string>() };
     const { cluster, accounts, places, users, associations, jobs } = this;
-    return structuredClone({ cluster, accounts, places, users, associations, jobs, elsewhere });
+    const partitioned = [...this.partitioned.values()];
+    return structuredClone({ cluster, accounts, places, users, associations, partitioned, jobs, elsewhere });
   }
 
   /** @throws Error as sacctmgr would say it. */
@@ -65,6 +68,7 @@ export class SimulatedSlurm {
         const below = [...this.places].filter(([, each]) => each.parent === name).map(([each]) => each);
         for (const each of below) this.#account("delete", each, fields);
         for (const [key, each] of this.associations) if (each.account === name) this.#leave(key);
+        for (const [key, each] of this.partitioned) if (each.account === name) this.partitioned.delete(key);
         this.places.delete(name);
         if (!fields.has("cluster")) this.accounts.delete(name);
         return;
@@ -91,7 +95,8 @@ export class SimulatedSlurm {
         found.defaultAccount = wanted ?? found.defaultAccount;
         found.adminLevel = fields.get("adminlevel") ?? found.adminLevel;
         const held = this.associations.get(key);
-        if (held) held.limits = changed(held.limits, fields);
+        const apart = fields.has("partition") ? undefined : this.partitioned.get(key);
+        for (const each of [held, apart]) if (each) each.limits = changed(each.limits, fields);
         return;
       }
       case "delete":
@@ -99,6 +104,7 @@ export class SimulatedSlurm {
         for (const [each, { user }] of this.associations) {
           if (user === name && (account === undefined || each === key)) this.#leave(each);
         }
+        if (!fields.has("partition")) this.partitioned.delete(key);
         return;
     }
   }
@@ -107,7 +113,8 @@ export class SimulatedSlurm {
     const { account, user } = this.associations.get(key) ?? { account: "", user: "" };
     if (this.jobs.some((job) => job.account === account && uidOf(user) === job.uid)) throw new Error("Job(s) active");
     this.associations.delete(key);
-    if (![...this.associations.values()].some((each) => each.user === user)) this.users.delete(user);
+    const left = [...this.associations.values(), ...this.partitioned.values()];
+    if (!left.some((each) => each.user === user)) this.users.delete(user);
   }
 }
 

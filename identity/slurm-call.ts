@@ -21,6 +21,11 @@ export const namesPerCall = 1_000;
 const name = /^[a-z0-9_][a-z0-9_-]{0,63}$/;
 const word = /^(add|modify|delete|user|account|where|set|[a-z]{1,24}=[A-Za-z0-9 ._:()/+,=-]{0,512})$/;
 
+/** Whether it can be passed to a program as the name of a user or an account. */
+export function isPassable(value: string): boolean {
+  return name.test(value);
+}
+
 /** The program's arguments, one by one: no shell reads them. @throws Error: a name or word that could be read as something else. */
 export function argumentsOf({ program, head, names, tail }: Call): string[] {
   const stranger = names.find((each) => !name.test(each)) ?? [...head, ...tail].find((each) => !word.test(each));

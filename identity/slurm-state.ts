@@ -23,6 +23,8 @@ export interface SlurmState {
   readonly users: ReadonlyMap<string, { readonly defaultAccount: string; readonly adminLevel: string }>;
   /** Of users in this cluster, by `account/user`. */
   readonly associations: ReadonlyMap<string, SlurmAssociation>;
+  /** Those that hold in one partition only: always somebody else's, and beside one of the same account and user. */
+  readonly partitioned: readonly Pick<SlurmAssociation, "account" | "user">[];
   /** What other clusters use. */
   readonly elsewhere: { readonly accounts: ReadonlySet<string>; readonly users: ReadonlySet<string> };
   /** Jobs that are not over; undefined: the controller was not asked, or did not answer. */
@@ -116,6 +118,7 @@ export function settled(cluster: string, { accounts, associations }: SlurmWanted
     places: new Map([...accounts].map(([name, { parent = "root", limits }]) => [name, { parent, limits }])),
     users,
     associations,
+    partitioned: [],
     elsewhere: { accounts: new Set(), users: new Set() },
     jobs: [],
   };

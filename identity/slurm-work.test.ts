@@ -83,7 +83,7 @@ describe("the calls that make Slurm what a copy wants", () => {
     site.said();
     site.settle(...people, use("physics", 1, { limits: { grptres: "cpu=4" } }));
     expect(site.said()).toEqual([
-      "sacctmgr -i modify user where name=user1 cluster=hpc account=physics set maxjobs=-1 grptres=cpu=4,mem=-1",
+      "sacctmgr -i modify user where name=user1 cluster=hpc account=physics partition= set maxjobs=-1 grptres=cpu=4,mem=-1",
     ]);
     site.slurm.associations.delete("physics/user1");
     const user = site.slurm.users.get("user1");
@@ -108,9 +108,9 @@ describe("the calls that make Slurm what a copy wants", () => {
     expect(site.plan(stays).waiting).toEqual([{ what: "cancels 1 job of user1 in physics", for: "jobs" }]);
     site.settle(...stays);
     expect(site.said()).toEqual([
-      "sacctmgr -i modify user where name=user1 cluster=hpc account=physics set maxjobs=0 maxsubmitjobs=0",
+      "sacctmgr -i modify user where name=user1 cluster=hpc account=physics partition= set maxjobs=0 maxsubmitjobs=0",
       "scancel 1",
-      "sacctmgr -i delete user where name=user1 cluster=hpc account=physics",
+      "sacctmgr -i delete user where name=user1 cluster=hpc account=physics partition=",
     ]);
     expect(site.slurm.jobs.map(({ id }) => id)).toEqual(["2", "3"]);
   });
@@ -179,7 +179,11 @@ describe("the calls that make Slurm what a copy wants", () => {
     ]);
     site.said();
     site.settle();
-    expect(site.said()).toEqual(["a", "b", "c"].map((name) => `sacctmgr -i delete account where name=${name}`));
+    expect(site.said()).toEqual([
+      ...["a", "b", "c"].map((name) => `sacctmgr -i delete account where name=${name} cluster=hpc`),
+      "sacctmgr -i delete account where name=a,b,c",
+    ]);
+    expect(site.slurm.accounts.size).toBe(0);
   });
 
   test("a dry run shows what a change would do to a Slurm that has what it should", () => {
@@ -218,11 +222,7 @@ describe("what others made", () => {
     const site = made();
     const before = site.slurm.state();
     const { foreign } = site.settle(...wanted);
-    expect(foreign).toEqual([
-      "account physics",
-      "association physics/user1",
-      "default account and admin level of user user1",
-    ]);
+    expect(foreign).toEqual(["account physics", "association physics/user1", "admin level of user user1"]);
     expect(site.said()).toEqual([
       "sacctmgr -i add account name=optics cluster=hpc organization=rollcall parent=root",
       "sacctmgr -i add user name=user1 cluster=hpc account=optics",
@@ -254,6 +254,90 @@ describe("what others made", () => {
     site.said();
     expect(site.settle().foreign).toEqual(["what stands below the account physics, which is not wanted any more"]);
     expect(site.said()).toEqual([]);
+  });
+
+  test("for one partition stays as it is, beside what Rollcall keeps for all of them, and keeps its account", () => {
+    const site = new Site();
+    const physics = account("physics");
+    site.settle(physics, aUser(1), use("physics", 1));
+    const theirs = { account: "physics", user: "user1", limits: { maxjobs: "3" } };
+    site.slurm.partitioned.set("physics/user1", theirs);
+    site.settle(physics, aUser(1), use("physics", 1, { limits: { maxjobs: "7" } }));
+    expect(site.slurm.associations.get("physics/user1")?.limits).toEqual({ maxjobs: "7" });
+    expect(site.settle().foreign).toEqual(["what stands below the account physics, which is not wanted any more"]);
+    expect([...site.slurm.associations.keys()]).toEqual([]);
+    expect([...site.slurm.partitioned.values()]).toEqual([{ ...theirs, limits: { maxjobs: "3" } }]);
+    expect(site.slurm.users.has("user1")).toBe(true);
+  });
+
+  test("of a user whom Rollcall made is theirs alone once Rollcall has nothing of the user any more", () => {
+    const site = new Site();
+    site.settle(account("physics"), aUser(1), use("physics", 1, { adminLevel: "operator" }));
+    site.slurm.accounts.set("legacy", { description: "theirs", organization: "uni" });
+    site.slurm.places.set("legacy", { parent: "root", limits: {} });
+    site.slurm.associations.set("legacy/user1", { account: "legacy", user: "user1", limits: {} });
+    site.settle();
+    expect(site.slurm.users.get("user1")?.adminLevel, "what Rollcall gave goes").toBe("none");
+    expect(site.owned.users.size).toBe(0);
+    const user = site.slurm.users.get("user1");
+    if (user) user.adminLevel = "administrator";
+    site.settle();
+    expect(site.slurm.users.get("user1")?.adminLevel).toBe("administrator");
+  });
+
+  test("with Rollcall's Organization, and a name that Rollcall never gives, is in nobody's way", () => {
+    const site = new Site();
+    for (const name of ["bad name!", "Physics,root"]) {
+      site.slurm.accounts.set(name, { description: "", organization: "rollcall" });
+      site.slurm.places.set(name, { parent: "root", limits: {} });
+    }
+    site.settle(account("optics"));
+    site.settle();
+    expect([...site.slurm.accounts.keys()]).toEqual(["bad name!", "Physics,root"]);
+  });
+});
+
+describe("one accounting of several clusters", () => {
+  const wanted = wantedOf([account("physics"), aUser(1), use("physics", 1, { isDefault: true })]);
+  const elsewhere = { accounts: new Set(["physics"]), users: new Set(["user1"]) };
+  const plan = (state: ReturnType<SimulatedSlurm["state"]>, owned = nobody) =>
+    planWork({ state: { ...state, elsewhere }, owned, wanted, isKnown: () => true, adopts: false });
+
+  test("an account that others made in another cluster is not made in this one, and holds up nobody", () => {
+    const { slurm } = new Site();
+    slurm.accounts.set("physics", { description: "", organization: "uni" });
+    slurm.users.set("user1", { defaultAccount: "", adminLevel: "none" });
+    expect(plan(slurm.state())).toMatchObject({ calls: [], waiting: [], foreign: ["account physics"] });
+  });
+
+  test("whom others made elsewhere has the default account here that the rules say", () => {
+    const { slurm } = new Site();
+    slurm.accounts.set("physics", { description: "physics", organization: "rollcall" });
+    for (const name of ["physics", "optics"]) slurm.places.set(name, { parent: "root", limits: {} });
+    slurm.accounts.set("optics", { description: "optics", organization: "uni" });
+    slurm.users.set("user1", { defaultAccount: "optics", adminLevel: "none" });
+    const mine = { account: "physics", user: "user1", limits: {} };
+    slurm.associations.set("physics/user1", mine);
+    const { associations } = wanted;
+    const owned = { users: new Set<string>(), associations };
+    expect(plan(slurm.state(), owned).calls.flatMap(argumentsOf).join(" ")).toBe(
+      "-i modify user where name=user1 cluster=hpc set defaultaccount=physics",
+    );
+    slurm.associations.set("optics/user1", { ...mine, account: "optics" });
+    expect(plan(slurm.state(), owned)).toMatchObject({ calls: [], foreign: ["default account of user user1"] });
+  });
+
+  test("what another cluster uses goes here alone; what none uses any more goes as such, a round later", () => {
+    const site = new Site();
+    site.settle(account("physics"), account("optics"));
+    const none = { state: { ...site.slurm.state(), elsewhere }, owned: nobody, wanted: wantedOf([]), adopts: false };
+    const { calls } = planWork({ ...none, isKnown: () => true });
+    expect(calls.map((call) => argumentsOf(call).join(" "))).toEqual([
+      "-i delete account where name=physics,optics cluster=hpc",
+    ]);
+    for (const call of calls) site.slurm.run(call);
+    const after = planWork({ ...none, state: { ...site.slurm.state(), elsewhere }, isKnown: () => true });
+    expect(after.calls.map((call) => argumentsOf(call).join(" "))).toEqual(["-i delete account where name=optics"]);
   });
 });
 

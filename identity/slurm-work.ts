@@ -11,10 +11,11 @@
 
 import type { Uid } from "./id.ts";
 import { type AdminLevel, adminLevels } from "./slurm.ts";
-import { type Call, inChunks } from "./slurm-call.ts";
+import { type Call, inChunks, isPassable } from "./slurm-call.ts";
 import { closed, isClosed, type Limits, limitWords } from "./slurm-limit.ts";
 import {
   type Claim,
+  type Job,
   type Owned,
   organization,
   type SlurmState,
@@ -65,6 +66,12 @@ export function leavers({ state, owned, wanted }: Pick<Planning, "state" | "owne
   );
 }
 
+/** Jobs of who left some accounts that are not to run on, by number. */
+export function jobsToCancel(leaving: readonly Claim[], jobs: readonly Job[], wanted: SlurmWanted): string[] {
+  const stay = stayers(wanted);
+  return leaving.flatMap((claim) => (mayFinish(claim, stay) ? [] : jobsOf(claim, jobs)));
+}
+
 export function planWork(planning: Planning): Plan {
   const work = new Work(planning);
   work.close();
@@ -87,6 +94,8 @@ class Work {
   /** Associations that exist then. */
   readonly #held: Set<string>;
   readonly #leaving: readonly Claim[];
+  /** Accounts that are wanted, and are others'. */
+  readonly #others = new Set<string>();
 
   constructor(planning: Planning) {
     this.#in = planning;
@@ -115,20 +124,16 @@ class Work {
       const words = limitWords({}, closed);
       this.#modifyUsers(`let nobody who leaves ${account} start jobs`, namesOf(claims), { account, words });
     }
-    const cancelled: string[] = [];
-    const renamed = new Set([...wanted.associations.values()].map(({ account, uid }) => `${account}/${uid}`));
+    const stay = stayers(wanted);
     for (const claim of this.#leaving) {
-      const jobs = this.#jobsOf(claim);
-      if (jobs.length === 0) continue;
-      const theirs = `${jobs.length === 1 ? "1 job" : `${jobs.length} jobs`} of ${claim.user} in ${claim.account}`;
-      // Who goes on under another name keeps what runs.
-      if (claim.jobs === "finish" || renamed.has(`${claim.account}/${claim.uid}`)) {
+      const count = jobsOf(claim, state.jobs).length;
+      if (count === 0) continue;
+      const theirs = `${count === 1 ? "1 job" : `${count} jobs`} of ${claim.user} in ${claim.account}`;
+      if (mayFinish(claim, stay)) {
         this.#waiting.push({ what: `waits for ${theirs} to finish`, for: "finish", uid: claim.uid });
-      } else {
-        this.#waiting.push({ what: `cancels ${theirs}`, for: "jobs" });
-        cancelled.push(...jobs);
-      }
+      } else this.#waiting.push({ what: `cancels ${theirs}`, for: "jobs" });
     }
+    const cancelled = jobsToCancel(this.#leaving, state.jobs ?? [], wanted);
     this.#call({ what: "cancel jobs of who left", program: "scancel", head: [], names: cancelled, tail: [] });
     if (state.jobs === undefined && this.#leaving.length > 0) {
       this.#waiting.push({ what: "cannot tell whether who left has jobs: slurmctld does not answer", for: "time" });
@@ -141,6 +146,7 @@ class Work {
       const record = state.accounts.get(name);
       if (!record || record.organization === organization || adopts) return true;
       this.#foreign.push(`account ${name}`);
+      this.#others.add(name);
       return false;
     });
     for (const level of levelsOf(
@@ -203,6 +209,8 @@ class Work {
     const missing: WantedAssociation[] = [];
     const present: WantedAssociation[] = [];
     for (const [key, each] of wanted.associations) {
+      // An account of others' is made in this cluster by them alone.
+      if (this.#others.has(each.account) && !state.places.has(each.account)) continue;
       if (!state.associations.has(key)) missing.push(each);
       else if (owned.associations.has(key) || adopts) present.push(each);
       else this.#foreign.push(`association ${key}`);
@@ -249,6 +257,7 @@ class Work {
       [...wanted.associations.values()].filter((each) => this.#held.has(keyOf(each))),
       ({ user }) => user,
     );
+    const shared = this.#usersOfOthers();
     const defaults: { name: string; account: string }[] = [];
     const levels: { name: string; level: AdminLevel }[] = [];
     for (const [name, uses] of people) {
@@ -265,17 +274,25 @@ class Work {
         if (found && adopts) this.#users.add(name);
         continue;
       }
-      if (!this.#users.has(name) && !adopts) {
-        this.#foreign.push(`default account and admin level of user ${name}`);
-        continue;
+      if (adopts) this.#users.add(name);
+      const isOurs = this.#users.has(name);
+      if (!isSame.account && account !== undefined) {
+        // Each cluster has its own: whoever has nothing here but by Rollcall has it by Rollcall, whoever made the user.
+        if (isOurs || !shared.has(name)) defaults.push({ name, account });
+        else this.#foreign.push(`default account of user ${name}`);
       }
-      this.#users.add(name);
-      if (!isSame.account && account !== undefined) defaults.push({ name, account });
-      if (!isSame.level) levels.push({ name, level });
+      if (!isSame.level) {
+        if (isOurs) levels.push({ name, level });
+        else this.#foreign.push(`admin level of user ${name}`);
+      }
     }
+    const leaving = new Set(this.#leaving.map(({ user }) => user));
     for (const name of this.#users) {
       const found = state.users.get(name);
-      if (found && !people.has(name) && found.adminLevel !== "none") levels.push({ name, level: "none" });
+      if (!found || people.has(name)) continue;
+      if (found.adminLevel !== "none") levels.push({ name, level: "none" });
+      // What is left of them is others' alone from now on.
+      else if (!leaving.has(name) && (shared.has(name) || state.elsewhere.users.has(name))) this.#users.delete(name);
     }
     for (const [account, users] of Map.groupBy(defaults, (each) => each.account)) {
       const words = [`defaultaccount=${account}`];
@@ -292,19 +309,19 @@ class Work {
   remove(): void {
     const { state, owned, wanted } = this.#in;
     const people = new Set([...wanted.associations.values()].map(({ user }) => user));
-    const idle = state.jobs ? this.#leaving.filter((claim) => this.#jobsOf(claim).length === 0) : [];
+    const idle = state.jobs ? this.#leaving.filter((claim) => jobsOf(claim, state.jobs).length === 0) : [];
     for (const [account, claims] of Map.groupBy(idle, (claim) => claim.account)) {
       this.#call({
         what: `remove ${counted(claims, "user")} from ${account}`,
         program: "sacctmgr",
         head: ["delete", "user", "where"],
         names: namesOf(claims),
-        tail: [this.#cluster, `account=${account}`],
+        tail: [this.#cluster, `account=${account}`, inNoPartition],
       });
       for (const claim of claims) this.#held.delete(keyOf(claim));
     }
     // Slurm itself removes a user with the last association, in this version: nobody is to be left where it does not.
-    const used = new Set([...state.associations.values()].map(({ user }) => user));
+    const used = new Set([...state.associations.values(), ...state.partitioned].map(({ user }) => user));
     const idlers = [...owned.users].filter((user) => {
       return state.users.has(user) && !used.has(user) && !state.elsewhere.users.has(user) && !people.has(user);
     });
@@ -314,32 +331,43 @@ class Work {
     this.#removeAccounts();
   }
 
+  /** Each first here, and once no cluster has it, as such: it would take with it what another cluster made of it meanwhile. */
   #removeAccounts(): void {
     const { state, wanted } = this.#in;
-    const isOurs = (name: string) => state.accounts.get(name)?.organization === organization;
+    // Whatever else has that Organization, and a name that Rollcall never gives, is not its own.
+    const isOurs = (name: string) => state.accounts.get(name)?.organization === organization && isPassable(name);
     const parentOf = (name: string) => state.places.get(name)?.parent;
     const unwanted = [...state.accounts.keys()].filter((name) => isOurs(name) && !wanted.accounts.has(name));
     const peopled = new Set([...this.#held].map((key) => key.slice(0, key.indexOf("/"))));
+    const ofOthers = new Set([
+      ...this.#associationsOfOthers().map(({ account }) => account),
+      ...[...state.places].flatMap(([name, { parent }]) => (isOurs(name) ? [] : parent)),
+    ]);
+    const head = ["delete", "account", "where"];
     for (const level of levelsOf(unwanted, parentOf).toReversed()) {
       const empty = level.filter((name) => {
-        const stays = peopled.has(name) || [...this.#standing].some((other) => this.#parentThen(other) === name);
-        const isForeign =
-          stays && [...state.associations].some(([key, { account }]) => account === name && !this.#claims.has(key));
-        if (isForeign) this.#foreign.push(`what stands below the account ${name}, which is not wanted any more`);
-        return !stays;
+        if (ofOthers.has(name)) {
+          this.#foreign.push(`what stands below the account ${name}, which is not wanted any more`);
+          return false;
+        }
+        return !peopled.has(name) && ![...this.#standing].some((other) => this.#parentThen(other) === name);
       });
       for (const name of empty) this.#standing.delete(name);
-      const [shared, own] = [
-        empty.filter((name) => state.elsewhere.accounts.has(name)),
-        empty.filter((name) => !state.elsewhere.accounts.has(name)),
-      ];
-      const head = ["delete", "account", "where"];
-      const here = shared.filter((name) => state.places.has(name));
-      const what = (names: readonly string[]) =>
-        `remove ${names.length === 1 ? "1 account" : `${names.length} accounts`}`;
-      this.#call({ what: what(here), program: "sacctmgr", head, names: here, tail: [this.#cluster] });
-      this.#call({ what: what(own), program: "sacctmgr", head, names: own, tail: [] });
+      const here = empty.filter((name) => state.places.has(name));
+      const nowhere = empty.filter((name) => !state.places.has(name) && !state.elsewhere.accounts.has(name));
+      this.#call({ what: removed(here), program: "sacctmgr", head, names: here, tail: [this.#cluster] });
+      this.#call({ what: removed(nowhere), program: "sacctmgr", head, names: nowhere, tail: [] });
     }
+  }
+
+  /** What others gave people in this cluster. */
+  #associationsOfOthers(): { readonly account: string; readonly user: string }[] {
+    const { associations, partitioned } = this.#in.state;
+    return [...partitioned, ...[...associations].flatMap(([key, each]) => (this.#claims.has(key) ? [] : each))];
+  }
+
+  #usersOfOthers(): Set<string> {
+    return new Set(this.#associationsOfOthers().map(({ user }) => user));
   }
 
   /** Below which account one stands once the calls so far are done. */
@@ -348,11 +376,6 @@ class Work {
     const asked = wanted.accounts.get(name);
     const isOurs = (state.accounts.get(name)?.organization ?? organization) === organization;
     return asked && isOurs ? (asked.parent ?? "root") : state.places.get(name)?.parent;
-  }
-
-  #jobsOf({ uid, account }: Claim): string[] {
-    const jobs = this.#in.state.jobs ?? [];
-    return [...new Set(jobs.filter((job) => job.uid === Number(uid) && job.account === account).map(({ id }) => id))];
   }
 
   #claim({ account, user, uid, jobs }: WantedAssociation): void {
@@ -365,7 +388,8 @@ class Work {
     { account, words }: { account?: string; words: readonly string[] },
   ): void {
     const head = ["modify", "user", "where"];
-    const tail = [this.#cluster, ...(account === undefined ? [] : [`account=${account}`]), "set", ...words];
+    const where = account === undefined ? [] : [`account=${account}`, inNoPartition];
+    const tail = [this.#cluster, ...where, "set", ...words];
     this.#call({ what, program: "sacctmgr", head, names, tail });
   }
 
@@ -381,6 +405,27 @@ class Work {
   get #cluster(): string {
     return `cluster=${this.#in.state.cluster}`;
   }
+}
+
+/** Of an account and a user, the association that holds everywhere: others may have made more, each for one partition. */
+const inNoPartition = "partition=";
+
+/** Who goes on in an account, maybe under another name, as `account/uid`. */
+function stayers({ associations }: SlurmWanted): Set<string> {
+  return new Set([...associations.values()].map(({ account, uid }) => `${account}/${uid}`));
+}
+
+/** Whether what runs may run on. */
+function mayFinish({ account, uid, jobs }: Claim, stay: ReadonlySet<string>): boolean {
+  return jobs === "finish" || stay.has(`${account}/${uid}`);
+}
+
+function jobsOf({ uid, account }: Claim, jobs: readonly Job[] = []): string[] {
+  return [...new Set(jobs.filter((job) => job.uid === Number(uid) && job.account === account).map(({ id }) => id))];
+}
+
+function removed(accounts: readonly string[]): string {
+  return `remove ${accounts.length === 1 ? "1 account" : `${accounts.length} accounts`}`;
 }
 
 function keyOf({ account, user }: { readonly account: string; readonly user: string }): string {

@@ -96,6 +96,8 @@ test("without slurmdbd it stays where it is, says why, and tries again, later ea
   expect(site.sink.health).toMatchObject({ revision: 0n, reason: expect.stringContaining("Connection refused") });
   const [first = 0, second = 0, third = 0] = site.pauses.slice(-3);
   expect(first < second && second < third).toBe(true);
+  for (let n = 0; n < 8; n++) await site.time();
+  expect(site.pauses.at(-1), "never for long").toBe(10_000);
   site.programs.away = undefined;
   await site.time();
   expect(site.sink.health).toEqual({ sink: "slurm", revision: 2n, reason: "", lingering: [] });

@@ -50,6 +50,9 @@ const moment = 1_000;
 /** Whoever left goes so soon after the last of their jobs, in milliseconds. */
 const linger = 10_000;
 
+/** Slurm that does not answer is asked again at least so often, in milliseconds: to ask costs little, and leavers wait. */
+const longestAway = 10_000;
+
 export class SlurmSink implements TrailingSink {
   readonly #options: SlurmOptions;
   readonly #listeners: (() => void)[] = [];
@@ -136,7 +139,7 @@ export class SlurmSink implements TrailingSink {
       if (!(error instanceof Away)) log.error({ err: error }, "following in Slurm failed");
       this.#failures++;
       this.#say({ ...this.#health, reason: error instanceof Away ? error.message : "internal" });
-      return wait(this.#failures, clock.random());
+      return Math.min(longestAway, wait(this.#failures, clock.random()));
     }
   }
 

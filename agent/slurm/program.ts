@@ -53,5 +53,6 @@ export function refuseAway(program: string, { stdout, stderr }: Outcome): void {
   if (away.test(said)) throw new Away(`${program}: ${said}`);
 }
 
+// No word here is one that a user or an account can be called: one name that fails must not look like all of Slurm.
 const away =
-  /persistent connection|persist_conn|Unable to contact|Unable to connect|Connection refused|Connection reset|munge|Protocol authentication|DBD_|timed out/i;
+  /persistent connection|Unable to contact|Unable to connect|Connection refused|Connection reset|Munge (en|de)code|Protocol authentication|DBD_[A-Z]|timed out/;

@@ -1,10 +1,11 @@
 /**
  * Slurm's accounting as `sacctmgr show` prints it. A row that has not exactly its columns holds something that nobody of ours wrote; a
- * listing without the cluster's root is not one of the cluster at all, and is never taken for an empty one.
+ * listing without the cluster's root is not one of the cluster at all, and is never taken for an empty one, nor is one that lacks what
+ * another one speaks of: what seems to be gone is forgotten (record.ts), and would be somebody else's when it is back.
  */
 
 import { type Limits, limitColumns, limitsShown } from "../../identity/slurm-limit.ts";
-import type { Job, SlurmAssociation, SlurmState } from "../../identity/slurm-state.ts";
+import { type Job, organization, type SlurmAssociation, type SlurmState } from "../../identity/slurm-state.ts";
 import { Away, oneLine, type Run, refuseAway } from "./program.ts";
 
 const patience = 60_000;
@@ -19,15 +20,26 @@ export async function readCluster(run: Run): Promise<string> {
 
 /** All but jobs. @throws Away. */
 export async function readAccounting(run: Run, cluster: string): Promise<SlurmState> {
-  const columns = ["cluster", "account", "user", "parentname", ...limitColumns];
+  const columns = ["cluster", "account", "user", "partition", "parentname", ...limitColumns];
   const ask = (what: readonly string[]) => show(run, "sacctmgr", ["-n", "-P", "show", ...what]);
+  // Without what an association has from those above it.
+  const askAssociations = () => ask(["association", "WOPLimits", `format=${columns.join(",")}`]);
   const [accounts, associations, users] = await Promise.all([
     ask(["account", "format=account,organization,description"]),
-    // Without what an association has from those above it.
-    ask(["association", "WOPLimits", `format=${columns.join(",")}`]),
+    askAssociations(),
     ask(["user", "format=user,defaultaccount,adminlevel"]),
   ]);
-  return parseAccounting(cluster, { accounts, associations, users });
+  const state = parseAccounting(cluster, { accounts, associations, users });
+  if (!hasUnused(state)) return state;
+  // The listings are of different moments: it may be that another cluster's agent made that account in between.
+  return parseAccounting(cluster, { accounts, associations: await askAssociations(), users });
+}
+
+/** Whether no cluster seems to use some account that a Rollcall made. */
+function hasUnused({ accounts, places, elsewhere }: SlurmState): boolean {
+  return [...accounts].some(
+    ([name, { organization: maker }]) => maker === organization && !places.has(name) && !elsewhere.accounts.has(name),
+  );
 }
 
 /** @throws Away if the listings are not of this cluster. */
@@ -46,19 +58,25 @@ export function parseAccounting(
   }
   const places = new Map<string, { parent: string; limits: Limits }>();
   const associations = new Map<string, SlurmAssociation>();
+  const partitioned: Pick<SlurmAssociation, "account" | "user">[] = [];
   const elsewhere = { accounts: new Set<string>(), users: new Set<string>() };
   let hasRoot = false;
   for (const row of rowsOf(listings.associations)) {
-    const [where = "", account = "", user = "", parent = "", ...cells] = row;
+    const [where = "", account = "", user = "", partition = "", parent = "", ...cells] = row;
     if (where !== cluster) {
       elsewhere.accounts.add(account);
       if (user !== "") elsewhere.users.add(user);
-    } else if (user !== "") associations.set(`${account}/${user}`, { account, user, limits: limitsShown(cells) });
+    } else if (partition !== "") partitioned.push({ account, user });
+    else if (user !== "") associations.set(`${account}/${user}`, { account, user, limits: limitsShown(cells) });
     else if (account === "root") hasRoot = true;
     else places.set(account, { parent, limits: limitsShown(cells) });
   }
   if (!hasRoot) lost(`slurmdbd does not list the cluster ${cluster}`);
-  return { cluster, accounts, places, users, associations, elsewhere, jobs: undefined };
+  if (!accounts.has("root")) lost("slurmdbd does not list all accounts");
+  for (const { user } of associations.values()) {
+    if (!users.has(user)) lost(`slurmdbd does not list the user ${oneLine(user)}, who has an association`);
+  }
+  return { cluster, accounts, places, users, associations, partitioned, elsewhere, jobs: undefined };
 }
 
 /** Jobs that are not over, of everybody. @throws Away. */

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { parseName } from "../../identity/name.ts";
 import type { Resource } from "../../identity/resource.ts";
 import { type SlurmWanted, wantedOf } from "../../identity/slurm-state.ts";
 import { anAssociation, aUser } from "../../identity/testing.ts";
@@ -82,6 +83,68 @@ describe("reconciling", () => {
     const ground = new Ground();
     ground.programs.away = "sacctmgr: error: Sending PersistInit msg: Connection refused";
     await expect(ground.pass(physics(1))).rejects.toThrow("Connection refused");
+  });
+
+  test("what slurmdbd that is down says is not said of one call, nor the other way round", async () => {
+    const ground = new Ground();
+    // A user can be called so, and slurmdbd names users in what it refuses.
+    ground.programs.known.set("munged", 200_009);
+    const wanted = wantedOf([
+      account("physics"),
+      ...people(2),
+      { ...aUser(9), name: parseName("munged") },
+      use("physics", 9),
+    ]);
+    ground.programs.fault = (call) =>
+      call.includes("munged") ? { says: " Bad QOS\n  U = munged  A = physics  persist_conn" } : undefined;
+    expect((await ground.pass(wanted)).behind).toHaveLength(1);
+    expect([...ground.programs.slurm.associations.keys()]).toEqual(["physics/user0", "physics/user1"]);
+  });
+
+  test("jobs of who left are cancelled while accounting is away, of nobody else, and those that may finish are not", async () => {
+    const ground = new Ground();
+    const finishing = { ...use("physics", 2), jobs: "finish" as const };
+    await ground.pass(wantedOf([account("physics"), ...people(2), aUser(2), finishing]));
+    ground.programs.slurm.jobs = [0, 1, 2, 3].map((n) => ({ id: `${n}`, uid: 200_000 + n, account: "physics" }));
+    ground.programs.slurm.jobs.push({ id: "9", uid: 200_001, account: "legacy" });
+    ground.programs.accountingAway = "sacctmgr: error: Sending PersistInit msg: Connection refused";
+    await expect(ground.pass(physics(1))).rejects.toThrow("Connection refused");
+    expect(ground.programs.slurm.jobs.map(({ id }) => id)).toEqual(["0", "2", "3", "9"]);
+    expect(ground.programs.slurm.calls.filter((call) => call.startsWith("scancel"))).toEqual(["scancel 1"]);
+  });
+
+  test("an account is not taken for unused by a listing that is older than it", async () => {
+    const ground = new Ground();
+    const { run } = ground.programs;
+    let isNew = true;
+    const listings = {
+      run: async (...call: Parameters<typeof run>) => {
+        const outcome = await run(...call);
+        if (call[1].includes("account")) {
+          return { ...outcome, stdout: `${outcome.stdout}fresh|rollcall|made by another cluster's agent\n` };
+        }
+        if (!call[1].includes("association") || isNew) {
+          isNew &&= !call[1].includes("association");
+          return outcome;
+        }
+        return { ...outcome, stdout: `${outcome.stdout}other|fresh|||root||||||||||||||\n` };
+      },
+    };
+    Object.assign(ground.programs, listings);
+    expect(await ground.pass(wantedOf([]))).toMatchObject({ behind: [], found: [] });
+    expect(ground.programs.slurm.calls).toEqual([]);
+  });
+
+  test("a listing that lacks a user who has an association is not the truth: nothing is forgotten by it", async () => {
+    const ground = new Ground();
+    await ground.pass(physics(2));
+    const { users } = ground.programs.slurm;
+    const [user1] = [users.get("user1")];
+    users.delete("user1");
+    await expect(ground.pass(physics(0))).rejects.toThrow("does not list the user user1");
+    if (user1) users.set("user1", user1);
+    await ground.pass(wantedOf([]));
+    expect(ground.programs.slurm.associations.size).toBe(0);
   });
 
   test("a listing without the cluster's root is not an empty cluster", async () => {

@@ -3,9 +3,9 @@
  * a call proves nothing in either direction. Each call is made once; what is not true after it is left for the next time.
  */
 
-import { argumentsOf, type Call, halved } from "../../identity/slurm-call.ts";
+import { argumentsOf, type Call, halved, inChunks } from "../../identity/slurm-call.ts";
 import type { SlurmState, SlurmWanted } from "../../identity/slurm-state.ts";
-import { leavers, newcomers, type Plan, planWork, type Waiting } from "../../identity/slurm-work.ts";
+import { jobsToCancel, leavers, newcomers, type Plan, planWork, type Waiting } from "../../identity/slurm-work.ts";
 import { Away, oneLine, type Run, refuseAway } from "./program.ts";
 import { knownUsers, readAccounting, readJobs } from "./read.ts";
 import type { Record } from "./record.ts";
@@ -42,7 +42,10 @@ export async function reconcile(site: Site, wanted: SlurmWanted): Promise<Reconc
   const tried = new Map<string, string | undefined>();
   let found: readonly string[] | undefined;
   for (let round = 0; ; round++) {
-    const plan = await look(site, wanted);
+    const plan = await look(site, wanted).catch(async (error: unknown) => {
+      if (error instanceof Away) await cancelWithoutAccounting(site, wanted);
+      throw error;
+    });
     await site.record.keep(plan.owned);
     found ??= plan.calls.map(({ what }) => what);
     const todo = plan.calls.filter((call) => !tried.has(textOf(call)));
@@ -62,6 +65,18 @@ async function look({ run, cluster, record, adopts }: Site, wanted: SlurmWanted)
   const known = await knownUsers(run, come);
   if (leave) state = { ...state, jobs: await readJobs(run).catch(unanswered) };
   return planWork({ state, owned, wanted, adopts, isKnown: (user) => known.has(user) });
+}
+
+/** Jobs need slurmctld alone: those of who left are cancelled also while accounting is away. @throws Away: nor can jobs be. */
+async function cancelWithoutAccounting({ run, record, tell }: Site, wanted: SlurmWanted): Promise<void> {
+  const left = [...record.owned.associations].flatMap(([key, claim]) => (wanted.associations.has(key) ? [] : claim));
+  if (left.length === 0) return;
+  const jobs = jobsToCancel(left, (await readJobs(run).catch(unanswered)) ?? [], wanted);
+  const what = "cancel jobs of who left, without accounting";
+  for (const call of inChunks({ what, program: "scancel", head: [], names: jobs, tail: [] })) {
+    tell(call);
+    await run(call.program, argumentsOf(call), patience);
+  }
 }
 
 function unanswered(error: unknown): undefined {

@@ -15,6 +15,8 @@ export class SimulatedPrograms {
   fault: (call: string) => Fault | undefined = () => undefined;
   /** What every call says instead of an answer. */
   away: string | undefined;
+  /** The same, where only accounting is away. */
+  accountingAway: string | undefined;
   /** No program of Slurm's is there. */
   isAbsent = false;
 
@@ -22,6 +24,8 @@ export class SimulatedPrograms {
     if (program === "getent") return said(this.#passwd(args.slice(2)));
     if (this.isAbsent) throw new Absent(`${program} is not installed`);
     if (this.away !== undefined) return { code: 1, stdout: "", stderr: this.away };
+    if (this.accountingAway !== undefined && program === "sacctmgr")
+      return { code: 1, stdout: "", stderr: this.accountingAway };
     if (program === "scontrol") return said("ClusterName             = HPC\n");
     if (program === "squeue")
       return said(this.slurm.jobs.map(({ id, uid, account }) => `${id}|${uid}|${account}\n`).join(""));
@@ -55,12 +59,12 @@ export class SimulatedPrograms {
   }
 
   #show(what: string): string {
-    const { accounts, users, places, associations } = this.slurm;
+    const { accounts, users, places, associations, partitioned } = this.slurm;
     const limits = (of: Readonly<Record<string, string>>) =>
       limitColumns.map((column) => of[settable.get(column) ?? column] ?? "");
     switch (what) {
       case "account":
-        return [...accounts]
+        return [["root", { organization: "root", description: "default root account" }] as const, ...accounts]
           .map(([name, { organization, description }]) => `${name}|${organization}|${description}\n`)
           .join("");
       case "user":
@@ -69,10 +73,13 @@ export class SimulatedPrograms {
           .join("");
       default:
         return [
-          `hpc|root|||${limits({}).join("|")}\n`,
-          ...[...places].map(([name, place]) => `hpc|${name}||${place.parent}|${limits(place.limits).join("|")}\n`),
+          `hpc|root||||${limits({}).join("|")}\n`,
+          ...[...places].map(([name, place]) => `hpc|${name}|||${place.parent}|${limits(place.limits).join("|")}\n`),
           ...[...associations.values()].map(
-            (each) => `hpc|${each.account}|${each.user}||${limits(each.limits).join("|")}\n`,
+            (each) => `hpc|${each.account}|${each.user}|||${limits(each.limits).join("|")}\n`,
+          ),
+          ...[...partitioned.values()].map(
+            (each) => `hpc|${each.account}|${each.user}|main||${limits(each.limits).join("|")}\n`,
           ),
         ].join("");
     }
