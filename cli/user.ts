@@ -216,7 +216,7 @@ function showSlurm({ leaving, accounts }: SlurmStanding): string {
       case SlurmUse_State.SENT:
         return `${name} sent at r${revision}, not settled${why}`;
       case SlurmUse_State.SETTLED:
-        return `${name} settled at r${revision}`;
+        return `${name} settled at r${revision}${why}`;
       case SlurmUse_State.LEAVING:
         return `${name} ended at r${revision}, jobs ${jobsFinish ? "left to finish" : "being cancelled"} since ${showTime(since)}${why}`;
       default:

@@ -327,6 +327,18 @@ describe("one accounting of several clusters", () => {
     expect(plan(slurm.state(), owned)).toMatchObject({ calls: [], foreign: ["default account of user user1"] });
   });
 
+  test("whom another cluster uses is not taken over, whatever the node's policy says: the admin level holds there too", () => {
+    const site = new Site();
+    site.settle(account("physics"), aUser(1), use("physics", 1, { isDefault: true }));
+    const user = site.slurm.users.get("user1");
+    if (user) user.adminLevel = "operator";
+    const found = { owned: nobody, wanted, isKnown: () => true, adopts: true };
+    const shared = planWork({ ...found, state: { ...site.slurm.state(), elsewhere } });
+    expect(shared).toMatchObject({ calls: [], foreign: ["admin level of user user1"] });
+    const alone = planWork({ ...found, state: site.slurm.state() });
+    expect(alone.calls.map(({ what }) => what)).toEqual(["give 1 user the admin level none"]);
+  });
+
   test("what another cluster uses goes here alone; what none uses any more goes as such, a round later", () => {
     const site = new Site();
     site.settle(account("physics"), account("optics"));

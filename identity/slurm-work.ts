@@ -258,23 +258,24 @@ class Work {
       ({ user }) => user,
     );
     const shared = this.#usersOfOthers();
+    const here = new Set([...state.associations.values()].map(({ user }) => user));
     const defaults: { name: string; account: string }[] = [];
     const levels: { name: string; level: AdminLevel }[] = [];
     for (const [name, uses] of people) {
       const found = state.users.get(name);
       const account = uses.find(({ isDefault }) => isDefault)?.account;
       const level = adminLevels.findLast((each) => uses.some(({ adminLevel }) => adminLevel === each)) ?? "none";
-      // Made by the calls so far.
-      const first = found ?? { defaultAccount: account ?? "", adminLevel: "none" };
+      // Of who is new here, the first account is the default, and the calls so far begin with that.
+      const first = {
+        defaultAccount: here.has(name) ? found?.defaultAccount : account,
+        adminLevel: found?.adminLevel ?? "none",
+      };
       const isSame = {
         account: account === undefined || first.defaultAccount === account,
         level: first.adminLevel === level,
       };
-      if (isSame.account && isSame.level) {
-        if (found && adopts) this.#users.add(name);
-        continue;
-      }
-      if (adopts) this.#users.add(name);
+      // A user is one for all clusters: whom another one uses is not this one's to take over.
+      if (found && adopts && !state.elsewhere.users.has(name)) this.#users.add(name);
       const isOurs = this.#users.has(name);
       if (!isSame.account && account !== undefined) {
         // Each cluster has its own: whoever has nothing here but by Rollcall has it by Rollcall, whoever made the user.

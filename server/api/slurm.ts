@@ -22,6 +22,7 @@ export function printSlurm(
   now: number,
 ): SlurmStanding {
   const reach = survey(nodes, cluster.head.login.epoch);
+  const said = complaint(reach);
   return message(SlurmStandingSchema, {
     cluster: cluster.name,
     leaving: isLeaving,
@@ -37,10 +38,15 @@ export function printSlurm(
         revision,
         since: printTime(at),
         waitingFor: turn.kind === "wait" ? turn.for.slice(0, mostNamed) : [],
-        reason: state === SlurmUse_State.SETTLED ? "" : complaint(reach),
+        reason: state === SlurmUse_State.SETTLED && !isAbout(said, association.account) ? "" : said,
       });
     }),
   });
+}
+
+/** Whether what a controller says speaks of an account: it may be as true as it can be, with others' in its place. */
+function isAbout(said: string, account: string): boolean {
+  return said.includes(`account ${account}`) || said.includes(`association ${account}/`);
 }
 
 /** What a use of Slurm waits for, if for anything. */

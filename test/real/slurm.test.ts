@@ -4,13 +4,13 @@
  * way, Slurm ends as the control plane says, and what others made is as it was.
  */
 
-import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { ClusterService, JobsOnLeave } from "../../proto/gen/rollcall/v1/cluster_pb.ts";
+import { JobsOnLeave } from "../../proto/gen/rollcall/v1/cluster_pb.ts";
 import { hostileInputs } from "../hostile.ts";
-import { type Host, openLab } from "../lab/host.ts";
+import { openLab } from "../lab/host.ts";
 import { Slurm, slurmPackages } from "../lab/slurm.ts";
 import { describeHosts } from "../lab/suite.ts";
+import { recordCalls, removeRule, start, tools, until } from "./slurm-cluster.ts";
 import { HostedNode, HostedPlane } from "./system.ts";
 
 /** How often a controller looks for what others changed. */
@@ -33,7 +33,7 @@ describeHosts("a Slurm cluster", () => {
 
     await using agent = await HostedNode.join(plane, controller, "controller");
     await using _compute = await HostedNode.join(plane, compute, "compute");
-    const { rule, person, group, has } = tools(plane, slurm);
+    const { rule, person, group, has } = tools(plane, slurm, ["legacy|cleo", "legacy|guest"]);
 
     // Comes: the first srun works, on a host that knows her from files only.
     await rule("physics", { isDefault: true, limits: { maxjobs: "9" }, description: "Physics (all)" });
@@ -71,9 +71,9 @@ describeHosts("a Slurm cluster", () => {
     await until(async () => (await controller.run("getent", ["passwd", "ada"])).code, 2);
     expect(await slurm.jobs()).toEqual([]);
     expect((await calls.changes()).map((call) => call.replace(/^scancel \d+$/, "scancel N"))).toEqual([
-      "sacctmgr -i modify user where name=ada cluster=lab account=optics set maxjobs=0 maxsubmitjobs=0",
+      "sacctmgr -i modify user where name=ada cluster=lab account=optics partition= set maxjobs=0 maxsubmitjobs=0",
       "scancel N",
-      "sacctmgr -i delete user where name=ada cluster=lab account=optics",
+      "sacctmgr -i delete user where name=ada cluster=lab account=optics partition=",
     ]);
     expect(await calls.known(), "identity goes last").toMatch(/^ada:/);
     expect(await slurm.show("user", "user")).toEqual(["cleo", "guest", "root"]);
@@ -103,6 +103,7 @@ describeHosts("a Slurm cluster", () => {
     await slurm.sacctmgr("-i", "modify", "user", "bob", "account=physics", "set", "maxjobs=77", "grptres=cpu=1");
     await slurm.sacctmgr("-i", "modify", "user", "bob", "set", "adminlevel=operator");
     await slurm.sacctmgr("-i", "modify", "account", "optics", "set", "parent=legacy");
+    await slurm.sacctmgr("-i", "delete", "user", "cleo", "account=physics");
     await until(
       () => slurm.show("association", "account,user,maxjobs,grptres,parentname", "users=bob", "WOPLimits"),
       ["physics|bob|9||"],
@@ -110,7 +111,6 @@ describeHosts("a Slurm cluster", () => {
     await until(() => slurm.show("user", "user,adminlevel", "names=bob"), ["bob|None"]);
     await until(async () => (await slurm.show("association", "parentname", "accounts=optics")).join(), "physics");
     await agent.process.says(/somebody changed what Rollcall keeps in Slurm/);
-    await slurm.sacctmgr("-i", "delete", "user", "bob", "account=physics");
     await has(["physics|bob", "physics|cleo"]);
     expect(await slurm.show("user", "user,defaultaccount", "names=cleo")).toEqual(["cleo|legacy"]);
     expect(await byHand()).toEqual(before);
@@ -176,99 +176,3 @@ describeHosts("a Slurm cluster", () => {
     await slurm.idle();
   }, 400_000);
 });
-
-function tools(plane: HostedPlane, slurm: Slurm) {
-  const clusters = plane.client(ClusterService);
-  type Account = {
-    account?: string;
-    parent?: string;
-    isDefault?: boolean;
-    limits?: Record<string, string>;
-    description?: string;
-    jobs?: JobsOnLeave;
-  };
-  return {
-    rule: async (group: string, account: Account): Promise<void> => {
-      await clusters.putRule({ rule: { group, grant: { case: "account", value: { account: group, ...account } } } });
-    },
-    person: (name: string) => plane.create("Users", { userName: name, displayName: name }),
-    group: async (name: string, ...members: readonly string[]) => {
-      const id = await plane.create("Groups", { displayName: name });
-      for (const member of members) await plane.addMember(id, member);
-      return id;
-    },
-    /** Resolves once these, and those made by hand, are all the associations. */
-    has: (associations: readonly string[]) =>
-      until(() => slurm.associations(), [...associations, "legacy|cleo", "legacy|guest"].toSorted()),
-  };
-}
-
-async function removeRule(plane: HostedPlane, account: string): Promise<void> {
-  const rule = { group: account, grant: { case: "account", value: { account } } } as const;
-  await plane.client(ClusterService).removeRule({ rule, urgent: true });
-}
-
-/** Submits a batch job as somebody. @throws Error with what sbatch says. */
-async function start(slurm: Slurm, user: string, account: string, script: string): Promise<void> {
-  const { code, stderr } = await slurm.as(
-    slurm.controller,
-    user,
-    "sbatch",
-    "-n1",
-    "-A",
-    account,
-    "-o",
-    "/dev/null",
-    "--wrap",
-    script,
-  );
-  if (code !== 0) throw new Error(stderr);
-}
-
-/** Asks until the answer is this one. */
-async function until<T>(ask: () => Promise<T>, wanted: T): Promise<void> {
-  for (const end = Date.now() + 30_000; ; await sleep(100)) {
-    const answer = await ask();
-    if (JSON.stringify(answer) === JSON.stringify(wanted)) return;
-    if (Date.now() > end) expect(answer).toEqual(wanted);
-  }
-}
-
-const log = "/tmp/calls";
-
-/**
- * Puts programs before Slurm's own that write down how they are called. At the next call that changes something, `kill-before` and
- * `kill-after` kill the agent, before or after the work is done; `lose` does the work and loses the reply.
- */
-async function recordCalls(host: Host) {
-  for (const program of ["sacctmgr", "scancel"])
-    await host.write(`/usr/local/sbin/${program}`, wrapper(program), 0o755);
-  const all = async () => (await host.run("cat", [log])).stdout.split("\n").filter((line) => line !== "");
-  return {
-    /** Words with tabs between. */
-    all,
-    /** Those that change something. */
-    changes: async () =>
-      (await all()).filter((call) => !call.includes("\tshow\t")).map((call) => call.replaceAll("\t", " ")),
-    /** What glibc knew of ada at the last of those. */
-    known: async () => (await host.run("cat", [`${log}.known`])).stdout,
-    forget: async () => void (await host.run("rm", ["-f", log])),
-    goWrong: (how: "kill-before" | "kill-after" | "lose") => host.write("/tmp/go-wrong", how),
-  };
-}
-
-function wrapper(program: string): string {
-  return `#!/bin/bash
-{ printf '%s' ${program}; printf '\\t%s' "$@"; echo; } >>${log}
-case " $* " in *" show "*) exec /usr/bin/${program} "$@" ;; esac
-getent passwd ada >${log}.known
-fault=$(cat /tmp/go-wrong 2>/dev/null)
-rm -f /tmp/go-wrong
-[ "$fault" = kill-before ] && { kill -9 $PPID; exit 1; }
-[ "$fault" = lose ] && { /usr/bin/${program} "$@" >/dev/null 2>&1; kill -9 $$; }
-/usr/bin/${program} "$@"
-code=$?
-[ "$fault" = kill-after ] && kill -9 $PPID
-exit $code
-`;
-}

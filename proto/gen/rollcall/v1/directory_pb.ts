@@ -233,7 +233,7 @@ export type SlurmUse = Message<"rollcall.v1.SlurmUse"> & {
   jobsFinish: boolean;
 
   /**
-   * Why the controller is behind, if it says why.
+   * Why the controller is behind, if it says why; of a SETTLED one, what it says of the account: others' may stand in its place.
    *
    * @generated from field: string reason = 8;
    */
