@@ -60,8 +60,10 @@ export function userCommand(run: Run): Command {
     );
   command
     .command("show")
-    .description("show one person: groups, keys, clusters")
-    .argument("<user>", "userName, POSIX name or id")
+    .description(
+      "show one person: groups, keys, clusters, how they stand in Slurm; also who is gone, while nodes hold them",
+    )
+    .argument("<user>", "userName, POSIX name, UID or id")
     .addOption(orgOption())
     .action(
       run<InOrg>(async ({ directory, show }, [user = ""], { org }) => {
@@ -186,7 +188,7 @@ export function userCommand(run: Run): Command {
 function showUser(user: DirectoryUser | undefined): string {
   if (!user) return "";
   return card({
-    user: user.userName,
+    user: user.removed ? "removed from the directory; nodes hold what is below until it is let go" : user.userName,
     name: user.posixName,
     uid: `${user.uid}`,
     active: isActive(user),

@@ -114,12 +114,14 @@ function printUser(user: Portrait["user"], locked: boolean): DirectoryUser {
 }
 
 function printPortrait(
-  { user, locked, groups, keys, clusters, held, slurm }: Portrait,
+  { user, removed, locked, groups, keys, clusters, held, slurm }: Portrait,
   fleet: Fleet,
   now: number,
 ): DirectoryUser {
   return {
     ...printUser(user, locked),
+    removed,
+    ...(removed && { createdAt: undefined }),
     groups: groups.map(({ group }) => group.displayName).sort(),
     sshKeys: keys.map(printKey),
     clusters: [...clusters],

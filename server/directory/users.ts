@@ -16,6 +16,7 @@ import { allocate } from "./allocation.ts";
 import type { Context, Precondition } from "./context.ts";
 import { type SlurmStanding, slurmOf } from "./passages.ts";
 import { named, record, tellUser } from "./record.ts";
+import { findRemoved, subjectByNumber } from "./removed.ts";
 import { statedOf } from "./stated.ts";
 
 /** What the identity provider (or an admin) states of a person. */
@@ -177,6 +178,8 @@ async function withGroups(tx: Tx, actor: Actor, users: readonly User[], want: Wa
 export interface Portrait {
   readonly user: User;
   readonly groups: readonly Membership[];
+  /** Nobody states the person any more; of the user, only what nodes are told is known. */
+  readonly removed: boolean;
   /** Whether an admin locked the person out. */
   readonly locked: boolean;
   readonly keys: readonly StoredKey[];
@@ -188,10 +191,16 @@ export interface Portrait {
   readonly slurm: readonly SlurmStanding[];
 }
 
-/** Finds a person by userName, POSIX name or id. @throws Refusal `not-found`. */
+/**
+ * Finds a person by userName, POSIX name, id or UID; also one whom nobody states any more, as long as nodes hold them.
+ * @throws Refusal `not-found`.
+ */
 export async function portray(ctx: Context, org: string, handle: string): Promise<Portrait> {
   return ctx.store.read(async (tx) => {
-    const user = await findUser(tx, org, handle);
+    const numbered = await subjectByNumber(tx, org, handle);
+    const stated =
+      (await lookUp(tx, org, handle)) ?? (numbered === undefined ? undefined : await tx.users.get(org, numbered));
+    const user = stated ?? (await findRemoved(tx, org, handle)) ?? unknown(handle);
     const clusters: string[] = [];
     const waiting: string[] = [];
     const slurm: SlurmStanding[] = [];
@@ -205,7 +214,8 @@ export async function portray(ctx: Context, org: string, handle: string): Promis
     }
     const groups = (await tx.groups.of([user.id])).get(user.id) ?? [];
     const locked = (await tx.locks.among(org, [user.id])).has(user.id);
-    return { user, groups, locked, keys: await tx.keys.of(user.id), clusters, held: waiting, slurm };
+    const keys = await tx.keys.of(user.id);
+    return { user, removed: !stated, groups, locked, keys, clusters, held: waiting, slurm };
   });
 }
 
@@ -216,12 +226,19 @@ export async function userId(ctx: Context, org: string, handle: string): Promise
 
 /** @throws Refusal `not-found`. */
 export async function findUser(tx: Tx, org: string, handle: string): Promise<User> {
+  return (await lookUp(tx, org, handle)) ?? unknown(handle);
+}
+
+async function lookUp(tx: Tx, org: string, handle: string): Promise<User | undefined> {
   return (
     (await tx.users.byUserName(org, handle)) ??
     (await tx.users.byName(org, handle)) ??
-    (await tx.users.get(org, handle)) ??
-    refuse("not-found", `no user has the userName, POSIX name or id ${quote(handle)}`)
+    (await tx.users.get(org, handle))
   );
+}
+
+function unknown(handle: string): never {
+  refuse("not-found", `no user has the userName, POSIX name or id ${quote(handle)}`);
 }
 
 /** Whether a change can matter to a cluster: by what nodes are told, or by the names that a lock holds on by. */

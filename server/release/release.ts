@@ -96,11 +96,16 @@ async function append(
   const isOfSlurm = passages.length > 0 || edits.some(({ key }) => kindOf(key) === "association");
   const isOrdered = isOfSlurm && (await tx.nodes.someKeepsSlurm(id));
   const { go, wait, out, withdrawn } = arrange(edits, passages, isOrdered);
-  tx.effects.push({ cluster: name, edits: go, held, waiting: wait });
+  const known = new Map(passages.filter(({ way }) => way === "in").map((passage) => [passage.key, passage]));
+  // What waited before, as it is, is not of this change.
+  const waiting = wait.filter(({ key, after }) => {
+    const before = known.get(key);
+    return !before || !after || print(before.association) !== print(after);
+  });
+  if (go.length + held.length + waiting.length > 0) tx.effects.push({ cluster: name, edits: go, held, waiting });
   const revision = go.length > 0 ? await tx.log.append(id, go, cause, now) : 0n;
   await tx.passages.remove(id, "in", withdrawn);
   const brought = await broughtBy(tx, id, go, wait, revision);
-  const known = new Map(passages.filter(({ way }) => way === "in").map((passage) => [passage.key, passage]));
   const entering = wait.flatMap(({ key, owner, after }): Passage[] => {
     if (after?.kind !== "association") return [];
     const passage = { key, way: "in", owner, association: after, revision: brought(after), cause, at: now } as const;

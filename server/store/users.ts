@@ -211,12 +211,23 @@ export class Users {
   }
 
   /** The subject who has or had a POSIX name. */
-  async nameHolder(org: string, name: Name): Promise<string | undefined> {
+  async nameHolder(org: string, name: string): Promise<string | undefined> {
     const row = await this.#db
       .selectFrom("names")
       .select("subject")
       .where("org", "=", org)
       .where("name", "=", name)
+      .executeTakeFirst();
+    return row?.subject;
+  }
+
+  /** The subject who has or had a number. */
+  async numberHolder(org: string, number: number): Promise<string | undefined> {
+    const row = await this.#db
+      .selectFrom("ids")
+      .select("subject")
+      .where("org", "=", org)
+      .where("number", "=", number)
       .executeTakeFirst();
     return row?.subject;
   }

@@ -19,6 +19,8 @@ export interface TestDirectory extends AsyncDisposable {
   readonly ctx: Context;
   readonly org: string;
   readonly cluster: string;
+  /** Where it is kept, as `openStore` takes it. */
+  readonly database: string;
   /** Moves the clock, by milliseconds. */
   pass(ms: number): void;
   /** Makes people by userName, in the order of their names; gives their ids. */
@@ -37,7 +39,8 @@ export async function openDirectory(): Promise<TestDirectory> {
   const folder = await mkdtempDisposable(join(tmpdir(), "rollcall-directory-"));
   let time = 1_700_000_000_000;
   const now = () => time++;
-  const store = await openStore(await newDatabase(folder.path), now);
+  const database = await newDatabase(folder.path);
+  const store = await openStore(database, now);
   const ctx: Context = { store, now, newId: randomUUID, newSecret: () => randomBytes(32).toString("base64url") };
   await seed(ctx);
   const { cluster } = await getCluster(ctx, "default");
@@ -54,6 +57,7 @@ export async function openDirectory(): Promise<TestDirectory> {
     ctx,
     org,
     cluster: id,
+    database,
     pass: (ms) => {
       time += ms;
     },

@@ -254,6 +254,29 @@ test("somebody without keys, deleted at the provider, leaves the same way; a lea
   expect(await people(site)).toHaveLength(6);
 });
 
+test("whom the provider deleted is found by name, uid and id until Slurm has let go of them, and not afterwards", async () => {
+  const { site, ctl, all, ada } = await working();
+  await using _ = site;
+  const { ctx, org } = site.directory;
+  const { uid } = (await portray(ctx, org, "ada")).user;
+  expect((await portray(ctx, org, `${uid}`)).user.userName).toBe("ada");
+  await removeUser(ctx, scim, org, ada);
+  for (const handle of ["ada", `${uid}`, ada]) {
+    expect(await portray(ctx, org, handle)).toMatchObject({
+      removed: true,
+      user: { id: ada, name: "ada", uid, active: false },
+      clusters: [],
+      slurm: [{ isLeaving: true, uses: [{ way: "out", association: { account: "physics" } }] }],
+    });
+  }
+  for (const node of all) await node.ack();
+  ctl.slurm();
+  await site.usher.look();
+  for (const handle of ["ada", `${uid}`, ada, "slurm-users", "70000"]) {
+    await expect(portray(ctx, org, handle), handle).rejects.toThrow(/no user has/);
+  }
+});
+
 test("granted again meanwhile: unlocked, with the same uid, and the account comes back", async () => {
   const { site, all, ada } = await working();
   await using _ = site;
@@ -428,6 +451,28 @@ test("somebody in several groups has one association an account, of all that the
   await site.directory.leave(await site.directory.group("other", [ada]), ada);
   await putRule(ctx, admin, "default", { group: "beta", grant: { kind: "group" } }, now);
   expect((await ctx.store.read((tx) => tx.clusters.get(cluster)))?.head.controller).toEqual(head);
+});
+
+test("a dry run shows what the change would cause, and nothing of what waits already", async () => {
+  const { site, ada } = await physics();
+  await using _ = site;
+  const { ctx } = site.directory;
+  await site.directory.group("slurm-users", [ada]);
+  expect(await passages(site)).toEqual(["in physics"]);
+  const ask = async (grant: Grant) => {
+    const [effect] = await putRule(ctx, admin, "default", { group: "slurm-users", grant }, { ...now, dryRun: true });
+    return [
+      effect?.waiting.map(({ key }) => key.split("/")[1]),
+      effect && printEffect(effect).slurm.map((call) => call.command),
+    ];
+  };
+  expect(await ask(account("zoo"))).toEqual([
+    ["zoo"],
+    ["sacctmgr -i add account name=zoo organization=rollcall parent=root", "sacctmgr -i add user name=ada account=zoo"],
+  ]);
+  const [changed] = await ask(account("physics", { limits: { maxjobs: "1" } }));
+  expect(changed).toEqual(["physics"]);
+  expect(await putRule(ctx, admin, "default", { group: "slurm-users", grant: account("physics") }, now)).toEqual([]);
 });
 
 test("a dry run says what would follow, what of it later, and what the controller would do in Slurm; it leaves nothing behind", async () => {
