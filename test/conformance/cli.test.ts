@@ -200,7 +200,7 @@ test("how somebody stands in Slurm, how long it waits, and what a rule would do 
     },
   });
   expect(await prints(server, "rule add slurm-users account --account optics --dry-run")).toMatch(
-    /^default: 1 would be put, 0 would be removed, 0 would be held, 2 would be put once the nodes know the people\n.*\n {2}later .*\n {2}later .*\n {2}slurm {2}sacctmgr -i add account name=optics/,
+    /^default: 1 would be put, 0 would be removed, 0 would be held, 1 would be put once the nodes know the people\n.*\n {2}later .* with optics\n {2}slurm {2}sacctmgr -i add account name=optics/,
   );
   const line = "cluster set --slurm-known-within 45s --slurm-cancel-within 2m --slurm-finish-within 7d";
   expect(await prints(server, line)).toMatch(
