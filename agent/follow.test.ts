@@ -28,6 +28,7 @@ async function welcomed(protocol: number): Promise<"stays" | "ends"> {
       };
       return { say, end };
     },
+    isConnected: true,
     [Symbol.dispose]: () => undefined,
   };
   const following = follow({
@@ -79,6 +80,7 @@ test("what it says of thousands is bounded: entries that a sink isolates, and pe
       },
       end: () => listener.closed(undefined),
     }),
+    isConnected: true,
     [Symbol.dispose]: () => undefined,
   };
   const isolated = Array.from({ length: 5_000 }, () => ({ key: "user/200001", reason: "no" }));

@@ -32,7 +32,7 @@ import type { Membership } from "./membership.ts";
 import type { Replica } from "./replica.ts";
 import type { Observed } from "./reporter.ts";
 import { mostLingering, type TrailingSink } from "./sink.ts";
-import type { Stream } from "./uplink.ts";
+import type { Stream, Uplink } from "./uplink.ts";
 
 export interface FollowOptions {
   readonly replica: Replica;
@@ -119,6 +119,7 @@ class Follower {
     signal.addEventListener("abort", stop, { once: true });
     this.#on({ kind: "connected" });
     void this.#beats(clock, ended.signal);
+    void this.#mustConnect(uplink, ended.signal);
     await closed;
     ended.abort();
     signal.removeEventListener("abort", stop);
@@ -141,6 +142,14 @@ class Follower {
   /** Resolves when no apply is under way. */
   async idle(): Promise<void> {
     await this.#working;
+  }
+
+  /** grpc-js waits for ever for an answer to its first bytes: the keepalive only begins when a connection stands. */
+  async #mustConnect(uplink: Pick<Uplink, "isConnected">, signal: AbortSignal): Promise<void> {
+    await this.#options.clock.sleep(patience, signal);
+    if (signal.aborted || uplink.isConnected) return;
+    this.#options.log.warn({ seconds: patience / 1000 }, "no connection came to stand");
+    this.#stream?.end();
   }
 
   async #beats(clock: Clock, signal: AbortSignal): Promise<void> {
@@ -342,6 +351,9 @@ class Follower {
     }
   }
 }
+
+/** How long a connection may take to stand, in milliseconds: of a fleet that comes back at once, the last waits for half of that. */
+const patience = 30_000;
 
 const modes: Readonly<Record<number, string>> = { 1: "up to date", 2: "delta", 3: "snapshot", 4: "wait" };
 

@@ -74,6 +74,11 @@ export class Uplink implements Disposable {
     });
   }
 
+  /** A connection stands; else it is being made, or failed. */
+  get isConnected(): boolean {
+    return this.#client.getChannel().getConnectivityState(false) === grpc.connectivityState.READY;
+  }
+
   /** Trades a token for a certificate. */
   async enroll(token: JoiningToken, certificateRequest: Uint8Array, node: string): Promise<Grant> {
     const request = create(EnrollRequestSchema, { ...token, certificateRequest, node });

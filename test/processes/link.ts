@@ -41,6 +41,11 @@ export class Link implements AsyncDisposable {
     this.#state = "up";
   }
 
+  /** Lets new connections through; what hung stays so for ever, as when the other end is gone without a word. */
+  revive(): void {
+    this.#state = "up";
+  }
+
   #carry(near: Socket): void {
     this.#hold(near);
     if (this.#state === "cut") near.destroy();

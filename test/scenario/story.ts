@@ -124,6 +124,9 @@ class Story implements AsyncDisposable {
       case "hang":
         this.#node(a).link.hang();
         return "hung";
+      case "revive":
+        this.#node(a).link.revive();
+        return "revived";
       case "heal":
         this.#node(a).link.heal();
         return "healed";
