@@ -4,7 +4,7 @@
  * signature (sums of hashes can be forged by whoever chooses the records): the channel's mutual TLS is.
  */
 
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { quote, refuse } from "./refusal.ts";
 import { print, type Resource } from "./resource.ts";
 
@@ -32,5 +32,5 @@ export function shift(from: Digest, came: Iterable<Resource>, went: Iterable<Res
 }
 
 function term(resource: Resource): bigint {
-  return BigInt(`0x${createHash("sha256").update(print(resource)).digest("hex")}`);
+  return BigInt(`0x${hash("sha256", print(resource))}`);
 }

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { person, team } from "../../sample.ts";
 import type { MapName } from "./reader.ts";
 import { groupLine, passwdLine } from "./record.ts";
-import { checkChange, checkStructure, type Version } from "./structure.ts";
+import { checkChange, checkRecords, checkStructure, type Version } from "./structure.ts";
 import { changeTable, indexOf, layTable, type Shape, shapes, type Table } from "./table.ts";
 
 function versionOf(shape: Shape, table: Table): Version {
@@ -108,4 +108,22 @@ describe.each(["passwd", "group"] as const)("%s", (map: MapName & ("passwd" | "g
     const forgotten = { data: after.data, indexes: before.indexes };
     expect(() => checkChange(map, before, forgotten)).toThrow("hits another record");
   });
+});
+
+test("the records of a file are those that are wanted: none is missing, none too many, none another", () => {
+  const line = (n: number, members: number) => lines.group(n, members);
+  const wanted = [line(1, 3), line(2, 0), line(3, 50)];
+  const tableOf = (texts: readonly string[]) =>
+    layTable(shapes.group, new Map(texts.map((text) => [text.split(":")[2] ?? "", text])), 0).slots.bytes;
+  const data = tableOf(wanted);
+  const check = (texts: readonly (string | undefined)[]) => () => checkRecords("group", data, texts);
+  expect(check(wanted)).not.toThrow();
+  expect(check([...wanted, undefined]), "of what is gone nothing is wanted").not.toThrow();
+  expect(check([...wanted, line(4, 1)])).toThrow(/^group: the record team4:x:70004:user0 is missing$/);
+  expect(check(wanted.slice(1))).toThrow(/^group: the record team1:x:70001:user0,user1,user2 is not one of/);
+  expect(check([line(1, 2), ...wanted.slice(1)]), "a member less").toThrow("is not one of those that are wanted");
+  const twice = Buffer.from(data);
+  twice.copy(twice, 64, 0, 64);
+  expect(() => checkRecords("group", twice, wanted)).toThrow("group: the record");
+  expect(() => checkRecords("group", tableOf([]), [])).not.toThrow();
 });

@@ -7,7 +7,7 @@
  * every place that changed held before, and holds now, is looked up. Shares no code with what writes.
  */
 
-import { type MapName, offsetIn } from "./reader.ts";
+import { enumerate, type MapName, offsetIn } from "./reader.ts";
 
 /** An index of one version, and the field that it is over: 0 for the name, 2 for the id. */
 export interface Indexed {
@@ -31,6 +31,24 @@ export function checkStructure(map: MapName, { data, indexes }: Version): void {
     if (count !== records) throw new Error(`an index of ${map} has ${count} entries for ${records} records`);
   }
 }
+
+/**
+ * Checks that readers who list a data file get these lines and no others. With {@link checkStructure}, by which each entry of an index
+ * hits its record and none is missing, it is as good as looking every record up.
+ * @throws Error naming a line that is missing or too many.
+ */
+export function checkRecords(map: MapName, data: Buffer, lines: Iterable<string | undefined>): void {
+  const missing = new Set(lines);
+  missing.delete(undefined);
+  for (const line of enumerate(map, data)) {
+    if (!missing.delete(line) && !line.startsWith(sentinel)) {
+      throw new Error(`${map}: the record ${line.slice(0, longestShown)} is not one of those that are wanted`);
+    }
+  }
+  for (const line of missing) throw new Error(`${map}: the record ${line?.slice(0, longestShown)} is missing`);
+}
+
+const longestShown = 200;
 
 /** Checks files against a version that was checked already. @throws Error saying which line or entry is wrong. */
 export function checkChange(map: MapName, before: Version, { data, indexes }: Version): void {
