@@ -12,6 +12,7 @@ import { carries, type Role } from "../../identity/scope.ts";
 import { type SyncResponse, SyncResponseSchema } from "../../proto/gen/rollcall/v1/node_pb.ts";
 import { printDelta, printPosition, printResource } from "../../proto/wire.ts";
 import type { Store } from "../store/store.ts";
+import { framed } from "./grpc.ts";
 
 /** A delta of more bytes than this is sent as a snapshot, in chunks. gRPC's usual limit for one message is 4 MiB. */
 export const largestDelta = 3 * 1024 * 1024;
@@ -113,7 +114,7 @@ class Kept<T> {
   }
 }
 
-/** The bytes of one message to an agent. */
+/** The bytes of one message to an agent, as a call sends them. */
 export function encode(say: SyncResponse["say"]): Buffer {
-  return Buffer.from(toBinary(SyncResponseSchema, create(SyncResponseSchema, { say })));
+  return framed(toBinary(SyncResponseSchema, create(SyncResponseSchema, { say })));
 }

@@ -2,34 +2,24 @@
  * The port that agents connect to: TLS with client certificates of our own authority. A connection without one may only
  * enrol; one with an unknown, expired or banned certificate is ended before a byte is answered.
  *
- * grpc-js gets connections that are already open: a listener of our own has a backlog that a whole fleet's reconnect fits
- * into, and lets certificates be optional, which grpc-js's own credentials do not.
+ * The listener has a backlog that a whole fleet's reconnect fits into.
  */
 
 import { constants } from "node:crypto";
 import type { AddressInfo, Server, Socket } from "node:net";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { createServer, type TLSSocket } from "node:tls";
-import { create } from "@bufbuild/protobuf";
-import * as grpc from "@grpc/grpc-js";
+import { create, type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import type { Logger } from "pino";
 import { type Reason, Refusal, refuse } from "../../identity/refusal.ts";
-import {
-  type EnrollRequest,
-  type EnrollResponse,
-  EnrollResponseSchema,
-  NodeService,
-  type RenewRequest,
-  type RenewResponse,
-  RenewResponseSchema,
-} from "../../proto/gen/rollcall/v1/node_pb.ts";
-import { grpcDefinition } from "../../proto/grpc.ts";
+import { NodeService } from "../../proto/gen/rollcall/v1/node_pb.ts";
 import { printMillis } from "../../proto/wire.ts";
 import { identityOf } from "../authority/identity.ts";
 import { Trust } from "../authority/roots.ts";
 import type { Peer, ServerCredentials, StreamId, StreamsStart } from "./control.ts";
 import { encode } from "./frames.ts";
-import { type OpenStream, type SyncCall, type SyncContext, serve } from "./sync.ts";
+import { type Call, Connection, type Method, type Status, status, unary } from "./grpc.ts";
+import { type OpenStream, type SyncContext, serve } from "./sync.ts";
 
 export interface NodePort {
   readonly port: number;
@@ -49,64 +39,63 @@ export interface NodePort {
 /** Streams ticked in one go before other work gets a turn. */
 const slice = 500;
 
-/** How long a connection may be open without a call, in milliseconds. */
-const longestIdle = 30_000;
-
-/** The largest message that an agent may send: an ack with its lists of isolated resources is the largest there is. */
-const largestMessage = 256 * 1024;
-
-const grpcStatus = {
-  invalid: grpc.status.INVALID_ARGUMENT,
-  forbidden: grpc.status.UNAUTHENTICATED,
-  "not-found": grpc.status.NOT_FOUND,
-  conflict: grpc.status.FAILED_PRECONDITION,
-  exhausted: grpc.status.RESOURCE_EXHAUSTED,
-  unavailable: grpc.status.UNAVAILABLE,
-} as const satisfies Record<Reason, grpc.status>;
+const statusOfReason = {
+  invalid: status.invalid,
+  forbidden: status.unauthenticated,
+  "not-found": status.notFound,
+  conflict: status.precondition,
+  exhausted: status.exhausted,
+  unavailable: status.unavailable,
+} as const satisfies Record<Reason, Status>;
 
 export async function listen(sync: SyncContext, start: StreamsStart): Promise<NodePort> {
   const { caPem, host, port, fd, trustDomain } = start;
   const { log, desk } = sync;
-  const calls = new Set<SyncCall>();
-  // By the address of its connection, as grpc-js knows a peer: what it says of certificates costs a millisecond a call.
-  const peers = new Map<string, Peer>();
-  const who = (call: { getPeer(): string }): Peer =>
-    peers.get(call.getPeer()) ?? refuse("forbidden", "a client certificate of this control plane is needed");
+  const calls = new Set<Call>();
   const streams = new Map<StreamId, OpenStream>();
   let lastId = 0;
-  const server = new grpc.Server({
-    // Nobody is pinged: who has a stream says every few seconds that it is alive, and who has none may not stay for long.
-    "grpc.max_connection_idle_ms": longestIdle,
-    "grpc.max_receive_message_length": largestMessage,
-    "grpc.max_concurrent_streams": 4,
-    "grpc.enable_channelz": 0,
-  });
-  server.addService(grpcDefinition(NodeService), {
-    enroll: unary<EnrollRequest, EnrollResponse>(log, async (call) => {
-      const { joinToken, kubernetesToken, node: name, certificateRequest: request } = call.request;
-      const ask = { joinToken, kubernetesToken, name, request, peer: call.getPeer() };
-      const { chainPem: certificateChain, trustPem: trustBundle } = await desk.ask("enrol", ask);
-      return create(EnrollResponseSchema, { certificateChain, trustBundle });
-    }),
-    renew: unary<RenewRequest, RenewResponse>(log, async (call) => {
-      const ask = { identity: who(call), request: call.request.certificateRequest };
-      const { chainPem: certificateChain, trustPem: trustBundle } = await desk.ask("renew", ask);
-      return create(RenewResponseSchema, { certificateChain, trustBundle });
-    }),
-    sync: (call: SyncCall) => {
-      const id = ++lastId;
-      calls.add(call);
-      call.on("error", () => {});
-      Promise.resolve()
-        .then(() => serve(sync, call, id, who(call), (stream) => streams.set(id, stream)))
-        .catch((err: unknown) => call.emit("error", toStatus(err, log)))
-        .finally(() => {
-          calls.delete(call);
-          streams.delete(id);
+  const statusOf = (err: unknown): readonly [Status, string] => statusAndReason(err, log);
+  const answer = <I extends DescMessage, O extends DescMessage>(
+    { input, output }: { readonly input: I; readonly output: O },
+    work: (request: MessageShape<I>, from: From) => Promise<MessageShape<O>>,
+  ): Method<From> => unary(async (bytes, from) => toBinary(output, await work(parsed(input, bytes), from)), statusOf);
+  const { enroll, renew, sync: syncMethod } = NodeService.method;
+  const methods = new Map<string, Method<From>>([
+    [
+      pathOf(enroll),
+      answer(enroll, async ({ joinToken, kubernetesToken, node: name, certificateRequest: request }, { address }) => {
+        const ask = { joinToken, kubernetesToken, name, request, peer: address };
+        const { chainPem: certificateChain, trustPem: trustBundle } = await desk.ask("enrol", ask);
+        return create(enroll.output, { certificateChain, trustBundle });
+      }),
+    ],
+    [
+      pathOf(renew),
+      answer(renew, async ({ certificateRequest: request }, from) => {
+        const { chainPem: certificateChain, trustPem: trustBundle } = await desk.ask("renew", {
+          identity: who(from),
+          request,
         });
-    },
-  });
-  const injector = server.createConnectionInjector(grpc.ServerCredentials.createInsecure());
+        return create(renew.output, { certificateChain, trustBundle });
+      }),
+    ],
+    [
+      pathOf(syncMethod),
+      {
+        take(call, from) {
+          const id = ++lastId;
+          calls.add(call);
+          Promise.resolve()
+            .then(() => serve(sync, call, id, who(from), (stream) => streams.set(id, stream)))
+            .catch((err: unknown) => call.end(...statusOf(err)))
+            .finally(() => {
+              calls.delete(call);
+              streams.delete(id);
+            });
+        },
+      },
+    ],
+  ]);
   const tls = createServer({
     ...secured({ ...start.certificate, caPem }),
     requestCert: true,
@@ -116,6 +105,7 @@ export async function listen(sync: SyncContext, start: StreamsStart): Promise<No
   let trust = new Trust(caPem);
   const sockets = new Set<Socket>();
   const nodes = new Map<Socket, Peer>();
+  const connections = new Set<Connection<From>>();
   tls.on("connection", (socket: Socket) => {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
@@ -139,17 +129,15 @@ export async function listen(sync: SyncContext, start: StreamsStart): Promise<No
       return;
     }
     const identity = certificate && identityOf(trustDomain, certificate);
-    const peer = `${socket.remoteAddress}:${socket.remotePort}`;
-    if (identity && authority !== undefined) {
-      const node = { ...identity, authority };
-      peers.set(peer, node);
-      nodes.set(socket, node);
-      socket.once("close", () => {
-        peers.delete(peer);
-        nodes.delete(socket);
-      });
-    }
-    injector.injectConnection(socket);
+    const node = identity && authority !== undefined ? { ...identity, authority } : undefined;
+    const from = { node, address: `${socket.remoteAddress}:${socket.remotePort}` };
+    const connection = new Connection(socket, from, methods, sync.now);
+    connections.add(connection);
+    if (node) nodes.set(socket, node);
+    socket.once("close", () => {
+      connections.delete(connection);
+      nodes.delete(socket);
+    });
   });
   tls.on("tlsClientError", (err, socket) => {
     log.debug({ peer: socket.remoteAddress, err }, "TLS handshake failed");
@@ -162,15 +150,13 @@ export async function listen(sync: SyncContext, start: StreamsStart): Promise<No
   const ticking = setInterval(() => {
     if (isTicking) return;
     isTicking = true;
-    void tickAll(streams).finally(() => {
+    void tickAll([streams.values(), connections]).finally(() => {
       isTicking = false;
     });
   }, 1000);
   const end = async (): Promise<void> => {
     clearInterval(ticking);
     const closed = new Promise<void>((resolve) => tls.close(() => resolve()));
-    injector.destroy();
-    server.forceShutdown();
     for (const socket of sockets) socket.destroy();
     await closed;
   };
@@ -199,8 +185,8 @@ export async function listen(sync: SyncContext, start: StreamsStart): Promise<No
         },
       });
       for (const call of calls) {
-        call.write(goAway);
-        call.end();
+        call.send(goAway);
+        call.end(status.ok);
       }
       // The ends must leave this machine before their connections do.
       await new Promise((resolve) => setTimeout(resolve, 50));
@@ -222,11 +208,13 @@ function secured({ key, cert, caPem }: Omit<ServerCredentials, "renewWithin">) {
   };
 }
 
-async function tickAll(streams: ReadonlyMap<StreamId, OpenStream>): Promise<void> {
+async function tickAll(all: readonly Iterable<{ tick(): void }>[]): Promise<void> {
   let count = 0;
-  for (const stream of streams.values()) {
-    stream.tick();
-    if (++count % slice === 0) await nextTurn();
+  for (const each of all) {
+    for (const one of each) {
+      one.tick();
+      if (++count % slice === 0) await nextTurn();
+    }
   }
 }
 
@@ -236,23 +224,33 @@ function descriptorOf(server: Server): number {
   return handle?.fd ?? -1;
 }
 
-function unary<I, O>(
-  log: Logger,
-  answer: (call: grpc.ServerUnaryCall<I, O>) => Promise<O>,
-): grpc.handleUnaryCall<I, O> {
-  return (call, callback) => {
-    answer(call).then(
-      (response) => callback(null, response),
-      (err: unknown) => callback(toStatus(err, log)),
-    );
-  };
+/** Who is at the other end, from where; a node that has none of our certificates yet may only enrol. */
+interface From {
+  readonly node: Peer | undefined;
+  readonly address: string;
 }
 
-function toStatus(err: unknown, log: Logger): grpc.ServerErrorResponse {
+function who({ node }: From): Peer {
+  return node ?? refuse("forbidden", "a client certificate of this control plane is needed");
+}
+
+function pathOf({ parent, name }: (typeof NodeService)["methods"][number]): string {
+  return `/${parent.typeName}/${name}`;
+}
+
+function parsed<I extends DescMessage>(schema: I, bytes: Uint8Array): MessageShape<I> {
+  try {
+    return fromBinary(schema, bytes);
+  } catch (cause) {
+    throw new Refusal("invalid", `a message that is no ${schema.name}`, { cause });
+  }
+}
+
+function statusAndReason(err: unknown, log: Logger): readonly [Status, string] {
   if (err instanceof Refusal) {
     log.warn({ reason: err.message }, "node refused entry");
-    return { name: err.name, message: err.message, code: grpcStatus[err.reason], details: err.message };
+    return [statusOfReason[err.reason], err.message];
   }
   log.error({ err }, "serving a node failed");
-  return { name: "Error", message: "internal", code: grpc.status.INTERNAL, details: "internal" };
+  return [status.internal, "internal"];
 }

@@ -1,17 +1,34 @@
 /** An open stream and its certificate, by a clock of the test's. The rest of the thread is played: no socket, no log. */
 
-import { EventEmitter } from "node:events";
-import { status } from "@grpc/grpc-js";
 import { pino } from "pino";
 import { expect, test } from "vitest";
 import { origin } from "../../identity/position.ts";
+import { type Listener, status } from "./grpc.ts";
 import { type OpenStream, type SyncCall, type SyncContext, serve } from "./sync.ts";
 
-class Call extends EventEmitter {
-  readonly cancelled = false;
-  readonly destroyed = false;
-  getPeer = (): string => "10.0.0.1:1";
-  write = (): boolean => true;
+class Call implements SyncCall {
+  readonly peer = "10.0.0.1:1";
+  readonly ends: unknown[] = [];
+  #listener: Listener | undefined;
+
+  get isOver(): boolean {
+    return this.ends.length > 0;
+  }
+
+  listen(listener: Listener): void {
+    this.#listener = listener;
+  }
+
+  send(): boolean {
+    return true;
+  }
+
+  async drained(): Promise<void> {}
+
+  end(code: number, message: string): void {
+    this.ends.push({ code, message });
+    this.#listener?.closed();
+  }
 }
 
 test("a stream ends with the certificate that it was opened with, at the next tick, and not before", async () => {
@@ -29,20 +46,18 @@ test("a stream ends with the certificate that it was opened with, at the next ti
     wall: () => clock.wall,
   } as unknown as SyncContext;
   const call = new Call();
-  const errors: { code?: number; details?: string }[] = [];
-  call.on("error", (err: { code?: number; details?: string }) => errors.push(err));
   const identity = { cluster: "c", role: "login", node: "n", serial: "01", authority: "a", notAfter: 5_000 } as const;
   const opened = Promise.withResolvers<OpenStream>();
-  const served = serve(ctx, call as unknown as SyncCall, 1, identity, (stream) => opened.resolve(stream));
+  const served = serve(ctx, call, 1, identity, (stream) => opened.resolve(stream));
   const stream = await opened.promise;
 
   clock.wall = 4_999;
   stream.tick();
-  expect(errors).toEqual([]);
+  expect(call.ends).toEqual([]);
   clock.wall = 5_000;
   stream.tick();
-  expect(errors).toEqual([{ code: status.ABORTED, details: "the client certificate has expired" }]);
+  expect(call.ends).toEqual([{ code: status.aborted, message: "the client certificate has expired" }]);
   stream.tick();
   await served;
-  expect([errors.length, notes]).toEqual([1, ["unfollowed", "closed"]]);
+  expect([call.ends.length, notes]).toEqual([1, ["unfollowed", "closed"]]);
 });

@@ -4,8 +4,7 @@
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
-import type { ServerDuplexStream } from "@grpc/grpc-js";
-import { status } from "@grpc/grpc-js";
+import { fromBinary } from "@bufbuild/protobuf";
 import type { Logger } from "pino";
 import { type Position, samePosition } from "../../identity/position.ts";
 import { Refusal, refuse } from "../../identity/refusal.ts";
@@ -16,16 +15,16 @@ import {
   type Hello,
   type Nack,
   type SyncRequest,
-  type SyncResponse,
+  SyncRequestSchema,
   Welcome_Mode,
 } from "../../proto/gen/rollcall/v1/node_pb.ts";
-import type { Frame } from "../../proto/grpc.ts";
 import { parsePosition, printMillis, protocols } from "../../proto/wire.ts";
 import type { Reader } from "../store/store.ts";
 import { clean } from "./clean.ts";
 import type { Admission, Peer, StreamId } from "./control.ts";
 import type { Desk } from "./desk.ts";
 import { encode, type Frames } from "./frames.ts";
+import { type Call, status } from "./grpc.ts";
 import type { Heads } from "./heads.ts";
 import { readReport } from "./report.ts";
 import {
@@ -41,7 +40,7 @@ import {
 } from "./session.ts";
 import type { Turns } from "./turns.ts";
 
-export type SyncCall = ServerDuplexStream<SyncRequest, Frame<SyncResponse>>;
+export type SyncCall = Pick<Call, "peer" | "listen" | "send" | "drained" | "end" | "isOver">;
 
 export interface SyncContext {
   readonly reader: Reader;
@@ -84,7 +83,7 @@ export interface OpenStream {
 }
 
 /**
- * Lets a node in and serves its stream until either side ends it, or its certificate does.
+ * Lets a node in, and serves its stream until either side ends it, or its certificate does.
  * @throws Refusal `forbidden`: the certificate is not one that the node may use now.
  */
 export async function serve(
@@ -97,14 +96,16 @@ export async function serve(
   const admission = await ctx.desk.ask("admit", { identity, stream: id });
   const { cluster, role, name } = admission.node;
   const stream = new Stream(ctx, call, id, admission, identity.notAfter);
-  if (call.cancelled || call.destroyed) return stream.closed();
+  if (call.isOver) return stream.closed();
   opened(stream);
-  ctx.log.info({ node: name, role, peer: call.getPeer() }, "node connected");
+  ctx.log.info({ node: name, role, peer: call.peer }, "node connected");
   const following = ctx.heads.follow(cluster, role, admission.head, stream);
-  await new Promise<void>((resolve) => {
-    call.on("data", (message: SyncRequest) => stream.hear(message));
-    call.on("end", () => stream.end("the node ended the stream"));
-    for (const event of ["cancelled", "close", "error"]) call.on(event, () => resolve());
+  await new Promise<void>((closed) => {
+    call.listen({
+      message: (bytes) => stream.hear(bytes),
+      ended: () => stream.end("the node ended the stream"),
+      closed,
+    });
   });
   following[Symbol.dispose]();
   stream.closed();
@@ -162,7 +163,7 @@ class Stream implements OpenStream {
     if (this.#ended) return;
     this.#ended = true;
     this.#ctx.log.info({ ...this.#node(), reason }, "node's stream ends");
-    this.#call.emit("error", { code: status.ABORTED, details: reason });
+    this.#call.end(status.aborted, reason);
   }
 
   closed(): void {
@@ -172,11 +173,11 @@ class Stream implements OpenStream {
   }
 
   /** What the node says; anything that cannot be read ends the stream. */
-  hear(message: SyncRequest): void {
+  hear(bytes: Uint8Array): void {
     if (this.#ended) return;
     this.#ctx.desk.heard(this.#id);
     try {
-      this.#parse(message);
+      this.#parse(read(bytes));
     } catch (err) {
       if (!(err instanceof Refusal)) throw err;
       this.#ctx.log.warn({ ...this.#node(), reason: err.message }, "node sent a message that breaks the protocol");
@@ -367,7 +368,7 @@ class Stream implements OpenStream {
         () => turn[Symbol.dispose](),
         () => undefined,
       );
-      await drained(this.#call);
+      await this.#call.drained();
       isSlow.abort();
       await wait;
     }
@@ -386,17 +387,14 @@ class Stream implements OpenStream {
   }
 
   #send(frame: Buffer): boolean {
-    return this.#ended ? true : this.#call.write(frame);
+    return this.#ended ? true : this.#call.send(frame);
   }
 }
 
-/** Waits until a stream takes more; `drain` never comes once the peer is gone, so its end counts as well. */
-async function drained(call: SyncCall): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const done = (): void => {
-      for (const event of ["drain", "cancelled", "close", "error"]) call.removeListener(event, done);
-      resolve();
-    };
-    for (const event of ["drain", "cancelled", "close", "error"]) call.on(event, done);
-  });
+function read(bytes: Uint8Array): SyncRequest {
+  try {
+    return fromBinary(SyncRequestSchema, bytes);
+  } catch (cause) {
+    throw new Refusal("invalid", "a message that is no SyncRequest", { cause });
+  }
 }
