@@ -90,7 +90,7 @@ function changeRows({ people: [small, large], changes, snapshot }: ChangeFigures
   ];
 }
 
-function idleRows({ seconds, agent, people, full, sssd, firstLookUp }: IdleFigures): Row[] {
+function idleRows({ seconds, bundle, agent, people, full, sssd, firstLookUp }: IdleFigures): Row[] {
   const row = (what: string, { processes, rss, pss, cpu }: Idle): Row => [
     `  ${what}`,
     `${rss.toFixed(0)} MB resident, ${pss.toFixed(0)} less what is shared, ${cpu.toFixed(0)} ms of processor (${processes} processes)`,
@@ -100,6 +100,7 @@ function idleRows({ seconds, agent, people, full, sssd, firstLookUp }: IdleFigur
     row("the agent, with one person", agent),
     row(`the agent, with ${people} people`, full),
     row("sssd, with the node's own", sssd),
+    ["  the agent's file", `${bundle.toFixed(0)} kB`],
     ["  a new node: from the agent's start to a look-up", `${firstLookUp.toFixed(0)} ms`],
   ];
 }
