@@ -32,6 +32,9 @@ const mostNamed = 100;
 /** A watcher is told at most this often, in milliseconds: ten thousand acks are not ten thousand messages. */
 const breath = 100;
 
+/** Between two looks of a watcher pass at least so many times what a look took: a large fleet's takes a while. */
+const rests = 20;
+
 export function rolloutService(
   ctx: Context,
   fleet: Fleet,
@@ -40,7 +43,7 @@ export function rolloutService(
   /** How a revision stands. Only the head and the nodes can change from one look to the next. */
   const look = async (cluster: string, revision: bigint | undefined): Promise<Rollout> => {
     const { clusterId, epoch, head, record } = await getRevision(ctx, cluster, revision);
-    const { state, acked, nodes, waitingFor, behind, summary } = rollout(epoch, record.revision, fleet.list(clusterId));
+    const { state, acked, nodes, waitingFor, behind, summary } = rollout(epoch, record.revision, fleet.each(clusterId));
     const now = ctx.now();
     return message(RolloutSchema, {
       cluster,
@@ -68,11 +71,13 @@ export function rolloutService(
       using bell = new Bell(fleet, signal);
       let told = await look(cluster, request.revision === 0n ? undefined : request.revision);
       yield { rollout: told };
-      while (told.state !== Rollout_State.COMPLETE) {
-        await pause(breath, signal);
+      for (let took = 0; told.state !== Rollout_State.COMPLETE; ) {
+        await pause(Math.max(breath, took * rests), signal);
         await bell.rung();
         if (signal.aborted) throw endOf(signal);
+        const from = performance.now();
         const next = await look(cluster, told.revision);
+        took = performance.now() - from;
         if (equals(RolloutSchema, withoutAges(next), withoutAges(told))) continue;
         told = next;
         yield { rollout: told };

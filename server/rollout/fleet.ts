@@ -19,6 +19,8 @@ export interface NodeStatus {
 export interface Fleet {
   /** Every node of a cluster, by name, the banned too. */
   list(cluster: string): readonly NodeStatus[];
+  /** The same in no order, which a large fleet's is cheaper in. */
+  each(cluster: string): Iterable<NodeStatus>;
   find(cluster: string, name: string): NodeStatus | undefined;
   /** Sends a whole snapshot, also after a nack; at the next connection if there is none now. */
   resync(actor: Actor, cluster: string, name: string): Promise<void>;

@@ -28,34 +28,41 @@ export interface Rollout {
   readonly summary: string;
 }
 
-export function rollout(epoch: Epoch, revision: Revision, fleet: readonly NodeStatus[]): Rollout {
-  const admitted = fleet.filter(({ state }) => state !== "banned");
-  const nodes = admitted.filter(({ progress }) => !progress.comparing);
-  const comparing = admitted.length - nodes.length;
-  const acked = nodes.filter((status) => holds(status, epoch, revision)).length;
-  const refusing = new Set(nodes.filter((status) => isRefusing(status, epoch, revision)));
-  const missing = nodes.filter((status) => !holds(status, epoch, revision) && !refusing.has(status));
-  const behind = nodes.flatMap((status) => sinksBehind(status, epoch, revision));
-  const state = refusing.size > 0 ? "degraded" : acked === nodes.length ? "complete" : "progressing";
+export function rollout(epoch: Epoch, revision: Revision, fleet: Iterable<NodeStatus>): Rollout {
+  const refusing: NodeStatus[] = [];
+  const missing: NodeStatus[] = [];
+  const behind: Behind[] = [];
+  let [nodes, acked, comparing] = [0, 0, 0];
+  // Once over all of them: they may be ten thousand, looked at again and again.
+  for (const status of fleet) {
+    if (status.state === "banned") continue;
+    if (status.progress.comparing) {
+      comparing += 1;
+      continue;
+    }
+    nodes += 1;
+    const isHolding = holds(status, epoch, revision);
+    if (isHolding) acked += 1;
+    if (isRefusing(status, isHolding, revision)) refusing.push(status);
+    else if (!isHolding) missing.push(status);
+    for (const sink of status.progress.sinks ?? []) {
+      if (!settled(status, sink, epoch, revision)) behind.push({ node: status.node.name, sink });
+    }
+  }
+  const state = refusing.length > 0 ? "degraded" : acked === nodes ? "complete" : "progressing";
   return {
     state,
     acked,
-    nodes: nodes.length,
-    waitingFor: [...refusing, ...missing],
-    behind,
-    summary: `Rollout r${revision} ${state}: ${acked} of ${nodes.length} nodes${showComparing(comparing)}.${showBehind(behind)}`,
+    nodes,
+    waitingFor: [...refusing.sort(byName), ...missing.sort(byName)],
+    behind: behind.sort((a, b) => compare(a.node, b.node)),
+    summary: `Rollout r${revision} ${state}: ${acked} of ${nodes} nodes${showComparing(comparing)}.${showBehind(behind)}`,
   };
 }
 
 /** Whether a sink made a revision true that its node holds. */
 export function settled(status: NodeStatus, sink: SinkHealth, epoch: Epoch, revision: Revision): boolean {
   return holds(status, epoch, revision) && sink.revision >= revision;
-}
-
-function sinksBehind(status: NodeStatus, epoch: Epoch, revision: Revision): Behind[] {
-  const sinks = status.progress.sinks ?? [];
-  const unsettled = sinks.filter((sink) => !settled(status, sink, epoch, revision));
-  return unsettled.map((sink) => ({ node: status.node.name, sink }));
 }
 
 function showBehind(behind: readonly Behind[]): string {
@@ -79,8 +86,14 @@ export function holds({ progress: { acked } }: NodeStatus, epoch: Epoch, revisio
 }
 
 /** A node that refused this revision or a newer one and does not hold it, or holds it without serving all of it. */
-function isRefusing(status: NodeStatus, epoch: Epoch, revision: Revision): boolean {
-  const { refused, degraded } = status.progress;
-  if (holds(status, epoch, revision)) return degraded.length > 0;
-  return refused !== undefined && refused.revision >= revision;
+function isRefusing({ progress: { refused, degraded } }: NodeStatus, isHolding: boolean, revision: Revision): boolean {
+  return isHolding ? degraded.length > 0 : refused !== undefined && refused.revision >= revision;
+}
+
+function byName(a: NodeStatus, b: NodeStatus): number {
+  return compare(a.node.name, b.node.name);
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b);
 }

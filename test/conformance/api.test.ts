@@ -12,7 +12,7 @@ import { RolloutService } from "../../proto/gen/rollcall/v1/rollout_pb.ts";
 import { orgId } from "../../server/directory/clusters.ts";
 import { removeUser } from "../../server/directory/users.ts";
 import { ask, bufCurl, call, refusal } from "./buf-curl.ts";
-import { type OperatorServer, operatorServer } from "./operator-server.ts";
+import { type OperatorServer, operatorServer, TestFleet } from "./operator-server.ts";
 
 const key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ5PmlA3jqY7TPSVRnWOqVQrTQHgjXKF9ONt2CPnRwTC ada@laptop";
 
@@ -379,6 +379,28 @@ test("a watch tells each change once, not each heartbeat, and ends when every no
     '"summary": "Rollout r1 complete: 1 of 1 nodes."',
   ]);
   expect(fleet.listeners.size).toBe(0);
+});
+
+test("a watch of a fleet that takes long to look at leaves the server twenty times as long for everything else", async () => {
+  let looks = 0;
+  const slow = new (class extends TestFleet {
+    override each(cluster: string) {
+      looks += 1;
+      for (const end = performance.now() + 25; performance.now() < end; );
+      return super.each(cluster);
+    }
+  })(Date.now);
+  await using server = await operatorServer(() => slow);
+  const leaving = new AbortController();
+  const changing = setInterval(() => slow.say(server.cluster, "login-1", { state: "updating", heard: 10 }), 10);
+  setTimeout(() => leaving.abort(), 1_600);
+  await expect(async () => {
+    for await (const _ of client(server, server.token).rollouts.watchRollout({}, { signal: leaving.signal }));
+  }).rejects.toThrow(/cancel|abort/i);
+  clearInterval(changing);
+  // At 0, 100, 600, 1100 and 1600 ms.
+  expect(looks).toBeGreaterThan(1);
+  expect(looks).toBeLessThan(7);
 });
 
 test("a watch that its client leaves stops listening", async () => {

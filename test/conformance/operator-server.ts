@@ -83,9 +83,12 @@ export class TestFleet implements Fleet {
     for (const listener of this.listeners) listener(cluster);
   }
 
+  each(cluster: string): readonly NodeStatus[] {
+    return [...this.#nodes.values()].filter(({ node }) => node.cluster === cluster);
+  }
+
   list(cluster: string): readonly NodeStatus[] {
-    const nodes = [...this.#nodes.values()].filter(({ node }) => node.cluster === cluster);
-    return nodes.sort((a, b) => (a.node.name < b.node.name ? -1 : 1));
+    return this.each(cluster).toSorted((a, b) => (a.node.name < b.node.name ? -1 : 1));
   }
 
   find(cluster: string, name: string): NodeStatus | undefined {
