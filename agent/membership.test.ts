@@ -123,7 +123,7 @@ test("asked for a time after its half-life, or without bounds, it renews no late
 
 describe("a certificate that has ended", () => {
   /** An agent that is to join, and a server that lets in whoever brings a token of these. */
-  async function stranded(options: { good: string[]; holds?: boolean; code?: number }) {
+  async function stranded(options: { good: string[]; holds?: boolean; code?: number; now?: () => number }) {
     const folder = await mkdtempDisposable(path(tmpdir(), "rollcall-token-"));
     const tokenFile = path(folder.path, "join-token");
     const disk = new SimulatedDisk();
@@ -152,7 +152,7 @@ describe("a certificate that has ended", () => {
       trust: { now: async () => chainPem } as unknown as Trust,
       tokens: { joinTokenFile: tokenFile, kubernetesTokenFile: undefined },
       clock: {
-        now: () => Date.now() + 48 * hour,
+        now: options.now ?? (() => Date.now() + 48 * hour),
         elapsed: () => 0,
         random: () => 0.5,
         sleep: async () => {
@@ -198,6 +198,18 @@ describe("a certificate that has ended", () => {
     });
     await membership?.keep();
     expect(node.tried.length).toBeGreaterThan(2);
+  });
+
+  test("not before it has: a renewal that fails meanwhile spends no token", async () => {
+    // Past its half-life, an hour before its end.
+    await using node = await stranded({ good: ["good"], now: () => Date.now() + 23 * hour });
+    await node.write("good");
+    const membership = await node.join(false);
+    node.each(async (n) => {
+      if (n === 6) node.stop();
+    });
+    await membership?.keep();
+    expect(node.tried).toEqual([]);
   });
 
   test("without any, a node in service waits for a token, and says so; a new one is told at once", async () => {

@@ -62,7 +62,7 @@ export class Membership {
   /** Has the certificate renewed within a time, in milliseconds, because the control plane asks for it. */
   renewWithin(ms: number): void {
     const { clock } = this.#options;
-    const due = clock.now() + Math.min(ms, longestAsked) * clock.random();
+    const due = clock.now() + ms * clock.random();
     if (due >= this.#due) return;
     this.#due = due;
     this.#woken.abort();
@@ -124,9 +124,6 @@ class OtherRole extends Error {}
 
 /** How long a fresh certificate is left alone, in milliseconds: to a clock that is far ahead, every one is due at once. */
 const rest = 600_000;
-
-/** A server that asks for renewals in a longer time than this, in milliseconds, need not ask: half a certificate's life is shorter. */
-const longestAsked = 24 * 3_600_000;
 
 /** Keeps what a control plane gave: whom to trust first, so that who uses its certificate also has that. */
 async function keepGrant(

@@ -1,6 +1,6 @@
 /** The steps of a rotation on the files of a data folder. */
 
-import { mkdtempDisposableSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempDisposableSync, readFileSync, rmdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { newRoot, openAuthority } from "./authority.ts";
@@ -58,6 +58,21 @@ test("a crash between the two files of a step leaves what was before, or what co
   expect(folder.keys()).toBe(2);
 });
 
+test("a step whose second file cannot be written changes nobody's trust, and loses no key", async () => {
+  using folder = dataFolder();
+  const { data, path, keys } = folder;
+  const first = await openRoots(data, make);
+  // What is written for a while is in the way.
+  mkdirSync(path("ca-key.pem.new"));
+  await expect(prepareRoot(data, make)).rejects.toThrow(/EISDIR/);
+  expect(await readRoots(data), "no authority is trusted whose key is nowhere").toEqual(first);
+  rmdirSync(path("ca-key.pem.new"));
+  const prepared = await prepareRoot(data, make);
+  mkdirSync(path("ca.pem.new"));
+  await expect(retireRoot(data)).rejects.toThrow(/EISDIR/);
+  expect([await readRoots(data), keys()], "it may still be activated").toEqual([prepared, 2]);
+});
+
 test("a server that has the certificate but not the key cannot have it sign", async () => {
   using here = dataFolder();
   using there = dataFolder();
@@ -90,6 +105,8 @@ test("an open authority takes in what becomes of its folder, and keeps what it h
     "",
     "rubbish",
     caPem.repeat(2),
+    `${caPem.slice(0, caPem.indexOf("-----END"))}-----END CERTIFICATE-----\n${served.cert}`,
+    served.cert,
     "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
   ]) {
     writeFileSync(folder.path("ca.pem"), broken);
