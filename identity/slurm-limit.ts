@@ -81,6 +81,7 @@ const plain = /^[a-z]+(\/[a-z0-9_]+(:[a-z0-9_]+)?)?$/;
 function isSame(name: string, shown: string | undefined, wanted: string | undefined): boolean {
   const { kind = "name", unset = "" } = known.get(name) ?? {};
   const [a, b] = [shown ?? unset, wanted ?? unset];
+  if (a === b) return true;
   switch (kind) {
     case "tres": {
       const [before, after] = [a, b].map((each) => tresOf(each).filter(([resource]) => plain.test(resource)));
@@ -88,12 +89,12 @@ function isSame(name: string, shown: string | undefined, wanted: string | undefi
       return before?.length === amounts.size && before.every((each) => isAmount(each, amounts.get(each[0])));
     }
     case "wall":
-      return a === b || (a !== "" && b !== "" && minutesOf(a) === minutesOf(b));
+      return a !== "" && b !== "" && minutesOf(a) === minutesOf(b);
     case "qos":
       return a.split(",").toSorted().join() === b.split(",").toSorted().join();
     case "count":
     case "name":
-      return a === b;
+      return false;
   }
 }
 

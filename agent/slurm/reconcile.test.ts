@@ -65,6 +65,21 @@ describe("reconciling", () => {
     expect(ground.programs.slurm.associations.size).toBe(7);
   });
 
+  test("a list of which nothing was new is one call, and no failure", async () => {
+    const ground = new Ground();
+    let count = 0;
+    const { run } = ground.programs;
+    const late = async (...call: Parameters<typeof run>) => {
+      const outcome = await run(...call);
+      if (!call[1].includes("user") || !call[1].includes("add")) return outcome;
+      count++;
+      return { code: 1, stdout: " Nothing new added.\n", stderr: "" };
+    };
+    Object.assign(ground.programs, { run: late });
+    expect(await ground.pass(physics(8))).toMatchObject({ behind: [] });
+    expect(count).toBe(1);
+  });
+
   test("a lost reply, and a call that never arrived, end the pass; the next one finishes it, and nothing is twice or foreign", async () => {
     for (const fault of ["before", "after"] as const) {
       for (let at = 0; at < 4; at++) {

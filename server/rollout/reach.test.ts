@@ -14,9 +14,11 @@ interface Said {
   readonly acked?: bigint;
   readonly seq?: bigint;
   readonly slurm?: Partial<SinkHealth> | "none";
+  readonly comparing?: boolean;
 }
 
-function node(name: string, role: Role, { state = "current", acked = 0n, seq = 2n, slurm }: Said = {}): NodeStatus {
+function node(name: string, role: Role, said: Said = {}): NodeStatus {
+  const { state = "current", acked = 0n, seq = 2n, slurm, comparing = false } = said;
   const banned = state === "banned";
   const enrolment = {
     id: name,
@@ -36,11 +38,24 @@ function node(name: string, role: Role, { state = "current", acked = 0n, seq = 2
   return {
     node: { ...enrolment, banned },
     state,
-    progress: { ...unseen, acked: acked === 0n ? undefined : position, sinks },
+    progress: { ...unseen, acked: acked === 0n ? undefined : position, sinks, comparing },
     latency: undefined,
     deliveredBy: undefined,
   };
 }
+
+test("one that only compares is nobody: it is not waited for, nobody is known by it, and it lets nobody go", () => {
+  const passage = { revision: 5n, at: 0, association: anAssociation("physics", 1, {}) };
+  const ready = node("ctl", "controller", { acked: 5n, slurm: { revision: 5n } });
+  // As one is that goes on comparing when it connects: its state alone does not say so yet.
+  const behind = node("c1", "compute", { acked: 1n, comparing: true });
+  expect(turnIn(survey([ready, behind], epoch), passage, 0, limits)).toEqual({ kind: "go", without: [] });
+  const comparing = node("ctl-2", "controller", { acked: 5n, slurm: { revision: 5n }, comparing: true });
+  const late = node("ctl", "controller", { acked: 1n, slurm: { revision: 1n } });
+  const reach = survey([late, comparing], epoch);
+  expect(turnIn(reach, passage, 0, limits)).toEqual({ kind: "wait", for: ["ctl"] });
+  expect(turnOut(reach, passage, 0, limits)).toEqual({ kind: "wait", for: ["ctl"] });
+});
 
 describe("on the way in", () => {
   const at = (now: number, ...nodes: NodeStatus[]) =>

@@ -125,7 +125,7 @@ function scimRows({ creates, patches, memberPatch, lookup, users, p99, rssMb }: 
   ];
 }
 
-function slurmRows({ users, many, one }: SlurmFigures): Row[] {
+function slurmRows({ users, many, one, oneParts }: SlurmFigures): Row[] {
   const row = (what: string, { agent, byHand, ratio }: SlurmFigures["one"]): Row => [
     `  ${what}`,
     `${(agent / 1000).toFixed(2)} s, ${(byHand / 1000).toFixed(2)} s: ${ratio.toFixed(2)} times`,
@@ -134,5 +134,9 @@ function slurmRows({ users, many, one }: SlurmFigures): Row[] {
     ["Slurm, from the request until read back by the agent, against one call by hand", ""],
     row(`${users} new associations`, many),
     row("one new association", one),
+    [
+      "    until told, until Slurm was read, call and reading back",
+      `${oneParts.told.toFixed(0)}, ${oneParts.read.toFixed(0)}, ${oneParts.done.toFixed(0)} ms`,
+    ],
   ];
 }

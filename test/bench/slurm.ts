@@ -1,6 +1,7 @@
 /**
  * Slurm through the agent, against the fastest way by hand that was found: one call of sacctmgr with a list of names. On the same daemons, in the
- * same run: from the identity provider's request until the agent said that all of it is true in Slurm, read back.
+ * same run: from the identity provider's request until the agent said that all of it is true in Slurm, read back. Slurm asks nss for each user: all of
+ * them, also those who are added by hand, are people of Rollcall's whom the host knows from the same nss cache for as long.
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
@@ -15,6 +16,14 @@ export interface SlurmFigures {
   /** Milliseconds, medians. */
   readonly many: Against;
   readonly one: Against;
+  readonly oneParts: Parts;
+}
+
+/** Of one user, in milliseconds, medians: until the node knows the association, until Slurm was read, and the call and reading it back. */
+interface Parts {
+  readonly told: number;
+  readonly read: number;
+  readonly done: number;
 }
 
 interface Against {
@@ -27,40 +36,52 @@ export async function slurmBench(users: number, rounds: number, say: (text: stri
   await using lab = await openLab({ name: "bench-slurm", packages: slurmPackages });
   const [controller, compute] = await Promise.all([lab.host("slurm-1"), lab.host("compute-1")]);
   await controller.write("/etc/rollcall/policy.yaml", "slurm: {every: 3600}\n");
-  // Those who are added by hand are known on the host as well: Slurm asks for each.
-  const hands = (round: number): string[] => Array.from({ length: users + 1 }, (_, n) => `hand${round}x${n}`);
-  const passwd = Array.from({ length: rounds }, (_, round) => hands(round)).flat();
-  const line = (name: string, n: number) => `${name}:x:${600_000 + n}:100::/:/bin/sh\n`;
-  await controller.write("/tmp/passwd", passwd.map(line).join(""));
-  await controller.run("sh", ["-c", "cat /tmp/passwd >>/etc/passwd"]);
   const [plane, slurm] = await Promise.all([HostedPlane.start(lab), Slurm.start(controller, [compute])]);
   await using _ = plane;
   await using agent = await HostedNode.join(plane, controller, "controller");
 
   const people: string[] = [];
-  // One to make the account by, the many, and one more; others in each round, since Slurm keeps whom it knows.
+  // One to make the account by, the many, and one more, twice; others in each round, since Slurm keeps whom it knows.
   const each = users + 2;
-  say(`${each * rounds} people`);
-  while (people.length < each * rounds) {
-    const some = Array.from({ length: 32 }, (_, n) => `p${people.length + n}`);
+  const all = 2 * each * rounds;
+  const nameOf = (n: number): string => `p${n}`;
+  say(`${all} people`);
+  while (people.length < all) {
+    const some = Array.from({ length: 32 }, (_, n) => nameOf(people.length + n));
     people.push(
       ...(await Promise.all(some.map((name) => plane.create("Users", { userName: name, displayName: name })))),
     );
+    // The server takes a hundred requests a second of one connection.
+    await sleep(10 * some.length);
   }
   const everybody = await plane.create("Groups", { displayName: "slurm-users" });
   await join(plane, everybody, people);
   await plane.rolledOut();
 
+  const parts: Parts[] = [];
   /** From the request until the agent said that it is true. */
-  const through = async (group: string, members: readonly string[]): Promise<number> => {
-    const from = performance.now();
+  const through = async (group: string, members: readonly string[]): Promise<{ ms: number; parts: Parts }> => {
+    const [from, asked, before] = [performance.now(), Date.now(), agent.process.stderr.length];
     await join(plane, group, members);
-    const head = await plane.head();
-    const said = new RegExp(`"revision":"${head}","reason":""[^\\n]*"msg":"Slurm"`);
-    for (const end = Date.now() + 120_000; !said.test(agent.process.stderr); await sleep(5)) {
-      if (Date.now() > end) throw new Error(`Slurm never got to r${head}:\n${agent.process.stderr.slice(-2_000)}`);
+    // Their associations come in a revision of their own: all of them are asked for, and then what Slurm holds is what is wanted.
+    const isTrue = (): boolean => {
+      const log = agent.process.stderr.slice(before);
+      const added = [...log.matchAll(/"what":"add (\d+) users? to /g)];
+      const count = added.reduce((sum, [, each]) => sum + Number(each), 0);
+      return count === members.length && /"reason":"","msg":"Slurm"/.test(log.slice(added.at(-1)?.index));
+    };
+    for (const end = Date.now() + 120_000; !isTrue(); await sleep(5)) {
+      if (Date.now() > end) throw new Error(`Slurm never got there:\n${agent.process.stderr.slice(-2_000)}`);
     }
-    return performance.now() - from;
+    const ms = performance.now() - from;
+    const lines = agent.process.stderr
+      .slice(before)
+      .split("\n")
+      .filter((line) => line !== "");
+    const logged = lines.map((line) => JSON.parse(line) as { msg: string; time: number });
+    const at = (msg: string): number => logged.findLast((each) => each.msg === msg)?.time ?? 0;
+    const [applied, called, done] = [at("applied"), at("changing Slurm"), at("Slurm")];
+    return { ms, parts: { told: applied - asked, read: called - applied, done: done - called } };
   };
   const hand = async (account: string, names: readonly string[]): Promise<number> => {
     const from = performance.now();
@@ -78,19 +99,28 @@ export async function slurmBench(users: number, rounds: number, say: (text: stri
     const grant = { case: "account", value: { account } } as const;
     const group = await plane.create("Groups", { displayName: account });
     await plane.client(ClusterService).putRule({ rule: { group: account, grant } });
-    const [first = "", ...rest] = people.slice(round * each, (round + 1) * each);
+    const start = 2 * each * round;
+    const [first = "", ...rest] = people.slice(start, start + each);
+    const hands = Array.from({ length: each }, (_, n) => nameOf(start + each + n));
     await through(group, [first]);
     await slurm.sacctmgr("-i", "add", "account", `name=h${round}`, "cluster=lab");
-    figures.many.byHand.push(await hand(`h${round}`, hands(round).slice(1)));
-    figures.many.agent.push(await through(group, rest.slice(0, users)));
-    figures.one.byHand.push(await hand(`h${round}`, hands(round).slice(0, 1)));
-    figures.one.agent.push(await through(group, rest.slice(users)));
+    await hand(`h${round}`, hands.slice(0, 1));
+    const manyByHand = async () => figures.many.byHand.push(await hand(`h${round}`, hands.slice(1, users + 1)));
+    const manyByAgent = async () => figures.many.agent.push((await through(group, rest.slice(0, users))).ms);
+    // Whoever goes second finds more in Slurm.
+    for (const way of round % 2 === 0 ? [manyByHand, manyByAgent] : [manyByAgent, manyByHand]) await way();
+    figures.one.byHand.push(await hand(`h${round}`, hands.slice(users + 1)));
+    const one = await through(group, rest.slice(users));
+    figures.one.agent.push(one.ms);
+    parts.push(one.parts);
   }
   const against = ({ agent: a, byHand: b }: (typeof figures)["many"]): Against => {
     const [agentMs, byHand] = [median(a), median(b)];
     return { agent: agentMs, byHand, ratio: agentMs / byHand };
   };
-  return { users, many: against(figures.many), one: against(figures.one) };
+  const of = (part: keyof Parts): number => median(parts.map((each) => each[part]));
+  const oneParts = { told: of("told"), read: of("read"), done: of("done") };
+  return { users, many: against(figures.many), one: against(figures.one), oneParts };
 }
 
 async function join(plane: HostedPlane, group: string, members: readonly string[]): Promise<void> {
