@@ -93,7 +93,10 @@ class Follower {
   /** One connection, from its opening to its end. */
   async connection(): Promise<{ greeted: boolean; retryWithin: number | undefined }> {
     const { membership, log, signal, clock } = this.#options;
-    const opened = await membership.connect().catch((err: unknown) => log.warn({ err }, "not connected"));
+    const opened = await membership.connect().catch((err: unknown) => {
+      log.warn({ err }, "not connected");
+      this.#observe({ kind: "disconnected", because: err instanceof Error ? err.message : String(err) });
+    });
     if (!opened || signal.aborted) return { greeted: false, retryWithin: undefined };
     using uplink = opened;
     const ended = new AbortController();

@@ -16,14 +16,19 @@ import type { Policy } from "./policy/policy.ts";
 export class Replica {
   readonly #ground: Ground;
   readonly #marks: Marks;
+  readonly #warn: (warning: ApplyError) => void;
   #turn: Promise<unknown> = Promise.resolve();
   #reports: readonly SinkReport[] = [];
 
-  /** @param start what the start already found of the files. */
-  constructor(ground: Ground, start?: Applied) {
+  /**
+   * @param start what the start already found of the files.
+   * @param warn told what was not done, and is tried again after the next step: the files are right.
+   */
+  constructor(ground: Ground, start?: Applied, warn: (warning: ApplyError) => void = () => undefined) {
     this.#ground = ground;
     this.#marks = new Marks(ground.disk, ground.folders.served);
-    this.#reports = reports(start);
+    this.#warn = warn;
+    this.#settle(start);
   }
 
   /** The position that may be claimed. */
@@ -119,6 +124,7 @@ export class Replica {
   }
 
   #settle(applied: Applied | undefined): readonly SinkReport[] {
+    if (applied?.warning) this.#warn(applied.warning);
     this.#reports = reports(applied);
     return this.#reports;
   }

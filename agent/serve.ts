@@ -63,7 +63,7 @@ export async function serve(options: Options): Promise<void> {
     gids: await groupIds(etc),
   });
   const { folders } = ground;
-  const replica = new Replica(ground, repaired);
+  const replica = new Replica(ground, repaired, (err) => log.warn({ err }, "the memory was not compacted"));
   if (warning !== undefined) log.error({ reason: warning }, "the memory starts anew");
   const isNew = warning === undefined && samePosition(replica.at, origin);
   // A node in service must not go without revocations because of a file in the way of a link: that is told, and left.

@@ -185,6 +185,19 @@ test("an edit is found though something is applied during every look; what was a
   expect(await after(2 * minute)).toMatchObject({ count: 1, files: ["ssh/authorized_keys.d/user1"], strays: [] });
 });
 
+test("a memory that cannot be compacted is told at each step, and keeps none back", async () => {
+  const { ground } = await watched();
+  const { memory } = ground;
+  vi.spyOn(memory, "bulky", "get").mockReturnValue(true);
+  const full = Object.assign(new Error("no space"), { code: "ENOSPC", errno: -28 });
+  vi.spyOn(memory, "compact").mockRejectedValue(full);
+  const warned: string[] = [];
+  const replica = new Replica(ground, undefined, (warning) => warned.push(warning.message));
+  for (let n = 10; n < 12; n++) await replica.apply(stepTo(memory.copy, [...content, person(n)]));
+  expect(replica.at).toEqual(memory.copy.at);
+  expect(warned).toEqual(Array(2).fill("compact the memory: agent: record: no space"));
+});
+
 describe("a repair", () => {
   test("that fails is told and tried again, later each time; then it is told as mended", async () => {
     const { disk, clock, after, told } = await watched();

@@ -160,6 +160,25 @@ describe("verify", () => {
     await expect(node.to(content)).rejects.toThrow("ssh-keygen does not read");
   });
 
+  test("asks about what is new in a file, and about nothing of one that only loses keys", async () => {
+    const asked: string[] = [];
+    const node = new Node(async (text) => {
+      asked.push(text);
+      return undefined;
+    });
+    await node.to([person(1), person(2), key(1, 1), key(1, 2), key(2, 3)]);
+    expect(asked.splice(0).join("").split("\n")).toHaveLength(4);
+    await node.to([person(1), person(2), key(1, 1), key(2, 3)]);
+    expect(asked, "one of two taken away").toEqual([]);
+    await node.to([person(1), person(2), key(1, 1), key(1, 4), key(2, 3)]);
+    expect(asked.splice(0)).toEqual([lines(key(1, 4))]);
+    await node.to([person(1, { name: "other" }), person(2), key(1, 1), key(1, 4)]);
+    expect(asked.splice(0), "another file").toEqual([lines(key(1, 1), key(1, 4))]);
+    node.disk.plant(`${folder}/other`, Buffer.from(lines(key(1, 9))));
+    await node.publish(await node.sink.repair(node.copy));
+    expect(asked.splice(0), "a file that was not ours").toEqual([lines(key(1, 1), key(1, 4))]);
+  });
+
   test("passes without ssh-keygen", async () => {
     await expect(new Node(async () => undefined).to(content)).resolves.toBeDefined();
   });

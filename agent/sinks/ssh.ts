@@ -6,6 +6,8 @@
  * Lines are printed anew from parsed keys; the one option that they may hold is the expiry, which sshd checks by itself,
  * also when nobody tells this node anything any more. A write that takes a key away is a revocation even if it
  * brings another one too: its user is known before and after, so the new key is early, and for nobody new.
+ *
+ * ssh-keygen is asked about every line that was not in that user's file before. A file that only loses lines waits for nobody.
  */
 
 import { execFile } from "node:child_process";
@@ -24,7 +26,7 @@ export const keysFolder = "ssh/authorized_keys.d";
 
 const mode = 0o644;
 
-/** Gives what `ssh-keygen -l` prints for lines of keys; undefined if there is no ssh-keygen. */
+/** Gives what `ssh-keygen -l` prints for lines of keys; undefined if there is no ssh-keygen. @throws Error: it refuses them, or hangs. */
 export type Fingerprints = (lines: string) => Promise<string | undefined>;
 
 /** @param served the agent's served folder. */
@@ -38,13 +40,20 @@ interface State {
   readonly isolated: ReadonlyMap<Uid, readonly Isolated[]>;
 }
 
+/** What a rendering means. */
+interface Plan {
+  readonly settle: () => State;
+  /** By path: the lines of a file that are in there already. */
+  readonly known: ReadonlyMap<string, readonly string[]>;
+}
+
 class SshSink implements Sink {
   readonly name = "ssh";
   readonly #disk: Disk;
   readonly #served: string;
   readonly #fingerprints: Fingerprints;
   #live: State | undefined;
-  readonly #plans = new WeakMap<Rendering, () => State>();
+  readonly #plans = new WeakMap<Rendering, Plan>();
 
   constructor(disk: Disk, served: string, fingerprints: Fingerprints) {
     this.#disk = disk;
@@ -67,6 +76,7 @@ class SshSink implements Sink {
     const next = new Map<Uid, Map<ResourceKey, Key>>();
     const isolated = new Map(live.isolated);
     const writes: Write[] = [];
+    const known = new Map<string, readonly string[]>();
     for (const [uid, edits] of touched) {
       const keys = live.keysOf.get(uid) ?? new Map<ResourceKey, Key>();
       const userKey = `user/${uid}` as ResourceKey;
@@ -75,33 +85,36 @@ class SshSink implements Sink {
       next.set(uid, keysAfter);
       isolated.delete(uid);
       if (!after && keysAfter.size > 0) isolated.set(uid, strays(uid, keysAfter.keys()));
-      writes.push(...changeOf(fileOf(copy.resources.get(userKey), keys), fileOf(after, keysAfter)));
+      const before = fileOf(copy.resources.get(userKey), keys);
+      if (before) known.set(join(keysFolder, before.name), before.lines);
+      writes.push(...changeOf(before, fileOf(after, keysAfter)));
     }
-    return this.#planned(writes, isolated, () => {
+    const settle = (): State => {
       for (const [uid, keys] of next) {
         if (keys.size > 0) live.keysOf.set(uid, keys);
         else live.keysOf.delete(uid);
       }
       return { at: step.to, keysOf: live.keysOf, isolated };
-    });
+    };
+    return this.#planned(writes, isolated, { settle, known });
   }
 
-  async verify({ writes }: Rendering, staged: ReadonlyMap<Write, string>): Promise<void> {
+  async verify(rendering: Rendering, staged: ReadonlyMap<Write, string>): Promise<void> {
+    const { known } = this.#planOf(rendering);
     const keys: SshKey[] = [];
-    for (const write of writes) {
+    for (const write of rendering.writes) {
       const { path, bytes } = write;
       if (!bytes) continue;
       const found = await this.#disk.read(staged.get(write) ?? "");
       if (!found?.bytes.equals(bytes)) throw new Error(`the staged ${path} is not what was rendered`);
-      keys.push(...readKeys(path, found.bytes.toString()));
+      const asked = new Set(known.get(path));
+      for (const { line, key } of readKeys(path, found.bytes.toString())) if (!asked.has(line)) keys.push(key);
     }
     for (let at = 0; at < keys.length; at += 1000) await this.#compare(keys.slice(at, at + 1000));
   }
 
   settled(rendering: Rendering): void {
-    const settle = this.#plans.get(rendering);
-    if (!settle) throw new Error("the rendering is not this sink's");
-    this.#live = settle();
+    this.#live = this.#planOf(rendering).settle();
   }
 
   async repair(copy: Shown): Promise<Rendering> {
@@ -132,13 +145,19 @@ class SshSink implements Sink {
       files.delete(name);
     }
     for (const missing of files.values()) writes.push(writeOf("grant-keys", missing));
-    return this.#planned(writes, isolated, () => ({ at, keysOf, isolated }));
+    return this.#planned(writes, isolated, { settle: () => ({ at, keysOf, isolated }), known: new Map() });
   }
 
-  #planned(writes: readonly Write[], isolated: State["isolated"], settle: () => State): Rendering {
+  #planned(writes: readonly Write[], isolated: State["isolated"], plan: Plan): Rendering {
     const rendering = { writes, isolated: [...isolated.values()].flat() };
-    this.#plans.set(rendering, settle);
+    this.#plans.set(rendering, plan);
     return rendering;
+  }
+
+  #planOf(rendering: Rendering): Plan {
+    const plan = this.#plans.get(rendering);
+    if (!plan) throw new Error("the rendering is not this sink's");
+    return plan;
   }
 
   /** Asks ssh-keygen for every key. A node without it has no sshd either, and our own parser has read each line. */
@@ -214,23 +233,31 @@ function lineOf({ key, expires }: Key): string {
 }
 
 /** The keys of a file, each on a line of its own exactly as we print it. @throws Error naming the line. */
-function readKeys(path: string, text: string): SshKey[] {
+function readKeys(path: string, text: string): { readonly line: string; readonly key: SshKey }[] {
   const lines = text.split("\n");
   if (lines.pop() !== "" || lines.length === 0) throw new Error(`${path} does not end with a line break`);
   return lines.map((line, index) => {
     const [, plain = line] = /^expiry-time="[0-9]{14}Z" (.+)$/.exec(line) ?? [];
     const key = parseSshKey(plain);
     if (printSshKey(key) !== plain) throw new Error(`${path}, line ${index + 1}, is not as we print keys`);
-    return key;
+    return { line, key };
   });
 }
 
+const patience = 10_000;
+
 async function sshKeygen(lines: string): Promise<string | undefined> {
   const { promise, resolve, reject } = Promise.withResolvers<string | undefined>();
-  const child = execFile("ssh-keygen", ["-l", "-f", "-"], { timeout: 10_000, maxBuffer: 1 << 24 }, (error, stdout) => {
+  const options = { timeout: patience, killSignal: "SIGKILL", maxBuffer: 1 << 24 } as const;
+  const child = execFile("ssh-keygen", ["-l", "-f", "-"], options, (error, stdout) => {
     if (!error) resolve(stdout);
     else if (errnoOf(error) === "ENOENT") resolve(undefined);
-    else reject(new Error("ssh-keygen -l refuses the keys", { cause: error }));
+    else if (error.signal) {
+      // That may pass, other than what it says of a key.
+      const why = error.killed ? `did not answer within ${patience / 1000} s` : `was ended by ${error.signal}`;
+      const cause = Object.assign(new Error(why), { code: "ETIMEDOUT", errno: -110 });
+      reject(new Error(`ssh-keygen ${why}`, { cause }));
+    } else reject(new Error("ssh-keygen -l refuses the keys", { cause: error }));
   });
   // It may be gone before it has read all; the exit code tells why.
   child.stdin?.on("error", () => undefined).end(lines);

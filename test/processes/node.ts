@@ -132,6 +132,12 @@ export class AgentNode implements AsyncDisposable {
       .sort();
   }
 
+  /** How many keys let somebody in. */
+  async keyLines(who: string): Promise<number> {
+    const text = await readFile(join(this.etc, "ssh/authorized_keys.d", who), "utf8").catch(() => "");
+    return text.split("\n").length - 1;
+  }
+
   /** Groups that its sudoers file has a rule for. */
   async sudoers(): Promise<string[]> {
     const text = await readFile(join(this.etc, "sudoers.d/rollcall"), "utf8").catch(() => "");

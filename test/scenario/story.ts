@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import type { Role } from "../../identity/scope.ts";
+import { fingerprint, parseSshKey } from "../../identity/ssh-key.ts";
 import { ed25519Line } from "../../identity/testing.ts";
 import { DirectoryService } from "../../proto/gen/rollcall/v1/directory_pb.ts";
 import { type Node, Node_State, NodeService } from "../../proto/gen/rollcall/v1/node_pb.ts";
@@ -58,6 +59,7 @@ class Story implements AsyncDisposable {
       uid: ([name = "", who = ""]) => this.#node(name).uid(who),
       refusals: async ([name = ""]) => String(this.#node(name).process.stderr.split('"msg":"refused"').length - 1),
       status: ([name = ""]) => this.#node(name).status(),
+      keylines: async ([name = "", who = ""]) => String(await this.#node(name).keyLines(who)),
       sudoers: ([name = ""]) =>
         this.#node(name)
           .sudoers()
@@ -115,8 +117,13 @@ class Story implements AsyncDisposable {
         return this.#scim("DELETE", `/Groups/${this.#ids.get(a)}`);
       case "key": {
         const directory = await this.#plane.client(DirectoryService);
-        await directory.addSshKey({ user: a, publicKey: ed25519Line(a) });
+        await directory.addSshKey({ user: a, publicKey: ed25519Line(b || a) });
         return "added";
+      }
+      case "unkey": {
+        const directory = await this.#plane.client(DirectoryService);
+        await directory.removeSshKey({ user: a, fingerprint: fingerprint(parseSshKey(ed25519Line(b || a))) });
+        return "removed";
       }
       case "cut":
         this.#node(a).link.cut();
