@@ -10,6 +10,9 @@
  * 4. What is no file (sink.ts: acts) follows when every file is live, and before `done`: nothing is acked while somebody who
  *    left still has a session. One sink's failing act keeps no other's from being done.
  *
+ * 5. Grants that cannot be verified now (a checker hangs) hold a step up, but not one that takes something away: that goes without
+ *    them, the ack names them, and a repair is owed. So do a start and the rest of a step that was begun.
+ *
  * All calls are awaited one by one, so that the order of system calls is the same in every run.
  */
 
@@ -42,6 +45,8 @@ export interface Applied {
   readonly isolated: ReadonlyMap<string, readonly Isolated[]>;
   /** Files that were replaced or removed, relative to the served folder. */
   readonly changed: readonly string[];
+  /** Grants were left out: a repair is owed. */
+  readonly isOwed: boolean;
   /** The memory could not be compacted. Nothing is lost; it is tried again after the next step. */
   readonly warning: ApplyError | undefined;
 }
@@ -112,7 +117,7 @@ export async function start(options: {
   const ground = { disk, folders, memory, gids, gate, sinks: options.sinks(disk, folders.served, gids) };
   const wasUnfinished = memory.unfinished !== undefined;
   try {
-    return { ground, warning, repaired: await repair(ground), wasUnfinished, fault: undefined };
+    return { ground, warning, repaired: await repair(ground, true), wasUnfinished, fault: undefined };
   } catch (error) {
     if (!(error instanceof ApplyError)) throw error;
     return { ground, warning, repaired: undefined, wasUnfinished, fault: error };
@@ -135,7 +140,7 @@ export async function apply(ground: Ground, step: Step): Promise<Applied> {
     shown = seen.step.edits.flatMap(({ after }) => after ?? []);
     for (const sink of sinks) await work.add(sink, () => sink.render(seen.copy, seen.step));
     await work.stage();
-    await work.verify();
+    await work.verify(takesAway(step));
     await named(what, { sink: "agent", act: "record" }, () => memory.begin(step));
   } catch (error) {
     await work.drop();
@@ -144,12 +149,21 @@ export async function apply(ground: Ground, step: Step): Promise<Applied> {
   return finish(ground, work, { step, shown, isWhole: false });
 }
 
+/** Somebody or something goes: it must not wait for what comes with it. */
+function takesAway({ edits }: Step): boolean {
+  return edits.some(({ before, after }) => {
+    const isLocked = before?.kind === "user" && !before.locked && after?.kind === "user" && after.locked;
+    return isLocked || (before !== undefined && after === undefined);
+  });
+}
+
 /**
  * Compares the live files with the memory and repairs what differs; finishes a step that was begun. For the start, for
  * retries, and for the drift timer. Undefined if the memory is at `origin`.
+ * @param isStart grants that cannot be verified now are left out, as in the rest of a step.
  * @throws ApplyError.
  */
-export async function repair(ground: Ground): Promise<Applied | undefined> {
+export async function repair(ground: Ground, isStart = false): Promise<Applied | undefined> {
   const { disk, folders, memory, sinks } = ground;
   await ground.gate.refresh();
   if (samePosition(memory.copy.at, origin) && !memory.unfinished) {
@@ -165,7 +179,7 @@ export async function repair(ground: Ground): Promise<Applied | undefined> {
     shown = seen.copy.resources.values();
     for (const sink of sinks) await work.add(sink, () => sink.repair(seen.copy));
     await work.stage();
-    await work.verify();
+    await work.verify(isStart || memory.unfinished !== undefined);
   } catch (error) {
     await work.drop();
     throw error;
@@ -189,7 +203,7 @@ async function finish({ memory }: Ground, work: Work, aftermath: Aftermath): Pro
       warning = error;
     }
   }
-  return { at: memory.at, isolated: work.isolated(), changed: work.changed, warning };
+  return { at: memory.at, isolated: work.isolated(), changed: work.changed, isOwed: work.isOwed, warning };
 }
 
 /** One write of one sink, and where its new content lies until the swap. */
@@ -206,6 +220,8 @@ class Work {
   readonly #ground: Ground;
   readonly #renderings: { readonly sink: Sink; readonly rendering: Rendering; readonly items: Item[] }[] = [];
   readonly #undone = new Map<string, readonly Isolated[]>();
+  /** By sink: its grants that were left out. */
+  readonly #leftOut = new Map<string, readonly Isolated[]>();
   #count = 0;
   #denied: readonly Isolated[] = [];
 
@@ -217,10 +233,15 @@ class Work {
   isolated(): Map<string, readonly Isolated[]> {
     const bySink = new Map<string, readonly Isolated[]>(
       this.#renderings.map(({ sink: { name }, rendering }) => {
-        return [name, [...rendering.isolated, ...(this.#undone.get(name) ?? [])]];
+        const undone = [...(this.#leftOut.get(name) ?? []), ...(this.#undone.get(name) ?? [])];
+        return [name, [...rendering.isolated, ...undone]];
       }),
     );
     return this.#denied.length === 0 ? bySink : bySink.set("policy", this.#denied);
+  }
+
+  get isOwed(): boolean {
+    return this.#leftOut.size > 0;
   }
 
   /** What the policy lets sinks see. */
@@ -254,10 +275,27 @@ class Work {
     }
   }
 
-  async verify(): Promise<void> {
+  /** @param isUrgent it does not wait for grants that cannot be verified now: they are left out. */
+  async verify(isUrgent: boolean): Promise<void> {
     for (const { sink, rendering, items } of this.#renderings) {
-      const staged = new Map(items.flatMap((item) => (item.staged ? [[item.write, item.staged] as const] : [])));
-      await named(this.what, { sink: sink.name, act: "verify" }, () => sink.verify(rendering, staged));
+      const verify = () => {
+        const staged = new Map(items.flatMap((item) => (item.staged ? [[item.write, item.staged] as const] : [])));
+        return named(this.what, { sink: sink.name, act: "verify" }, () => sink.verify(rendering, staged));
+      };
+      try {
+        await verify();
+      } catch (error) {
+        if (!isUrgent || !(error instanceof ApplyError && error.retryable) || !rendering.granting?.length) throw error;
+        const isGrant = ({ write }: Item) => write.phase.startsWith("grant-");
+        await this.#unstage(items.filter(isGrant));
+        items.splice(0, items.length, ...items.filter((item) => !isGrant(item)));
+        const reason = `waits: ${error.message}`;
+        this.#leftOut.set(
+          sink.name,
+          rendering.granting.map((key) => ({ key, reason })),
+        );
+        await verify();
+      }
     }
   }
 
@@ -286,7 +324,7 @@ class Work {
       }
       if (!joined.has(phase)) await this.#sync(unsynced);
     }
-    for (const { sink, rendering } of this.#renderings) sink.settled(rendering);
+    for (const { sink, rendering } of this.#renderings) sink.settled(rendering, !this.#leftOut.has(sink.name));
   }
 
   /** Lets every sink act. @throws ApplyError: the first one's, once all have. */
@@ -308,7 +346,11 @@ class Work {
 
   /** Takes back what was staged, as far as it goes: the next start empties the stage. */
   async drop(): Promise<void> {
-    for (const { staged } of this.#items()) {
+    await this.#unstage(this.#items());
+  }
+
+  async #unstage(items: readonly Item[]): Promise<void> {
+    for (const { staged } of items) {
       if (staged !== undefined) await this.#ground.disk.remove(staged).catch(() => undefined);
     }
   }

@@ -16,6 +16,8 @@ import type { Policy } from "./policy/policy.ts";
 export class Replica {
   readonly #ground: Ground;
   readonly #marks: Marks;
+  /** Grants were left out, and are to be made as soon as they can be verified. */
+  #isOwed = false;
   readonly #warn: (warning: ApplyError) => void;
   #turn: Promise<unknown> = Promise.resolve();
   #reports: readonly SinkReport[] = [];
@@ -98,12 +100,12 @@ export class Replica {
     return this.#alone(async () => (this.#ground.memory.unfinished ? undefined : this.#repair()));
   }
 
-  /** Repairs if what the node's own policy says is not what the files were written under. @throws ApplyError. */
+  /** Repairs if what the node's own policy says is not what the files were written under, or a repair is owed. @throws ApplyError. */
   async comply(): Promise<boolean> {
     const { gate, memory } = this.#ground;
     return this.#alone(async () => {
       await gate.refresh();
-      if (!gate.isStale || memory.unfinished) return false;
+      if ((!gate.isStale && !this.#isOwed) || memory.unfinished) return false;
       await this.#repair();
       return true;
     });
@@ -124,6 +126,7 @@ export class Replica {
   }
 
   #settle(applied: Applied | undefined): readonly SinkReport[] {
+    this.#isOwed = applied?.isOwed ?? false;
     if (applied?.warning) this.#warn(applied.warning);
     this.#reports = reports(applied);
     return this.#reports;

@@ -64,6 +64,11 @@ export interface Rendering {
   readonly writes: readonly Write[];
   /** Live files that must not be older than what is written: they are given the time of now before that. */
   readonly touches?: readonly string[];
+  /**
+   * What its grants (`grant-keys`, `grant-sudo`) bring. If they cannot be verified now, they may be left out of a step that takes something
+   * away: who leaves does not wait for that. Absent: it has none that may.
+   */
+  readonly granting?: readonly ResourceKey[];
   readonly isolated: readonly Isolated[];
 }
 
@@ -91,11 +96,12 @@ export interface Sink {
   render(copy: Shown, step: Step): Promise<Rendering>;
   /**
    * Asks the real consumer, or reads as it would, whether the staged files serve the step. `staged` maps each
-   * of `Rendering.writes` that has bytes to the absolute path at which they lie now. Throws with the reason if not.
+   * of `Rendering.writes` that has bytes to the absolute path at which they lie now; a grant that is not in it is left out. Throws with
+   * the reason if not.
    */
   verify(rendering: Rendering, staged: ReadonlyMap<Write, string>): Promise<void>;
-  /** The writes of this rendering are live: remember the layout for the next one. */
-  settled(rendering: Rendering): void;
+  /** The writes of this rendering are live, or all but its grants: remember the layout for the next one, or that it is not known. */
+  settled(rendering: Rendering, isWhole?: boolean): void;
   /**
    * Compares the live files with what `copy` wants; gives the writes that repair the difference (none if there is none).
    * Called at start, after a crash and on the drift timer. A missing or foreign file is rendered anew, whole.

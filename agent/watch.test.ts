@@ -14,6 +14,7 @@ import { SimulatedDisk } from "./simulated-disk.ts";
 import { nssSink } from "./sinks/nss/sink.ts";
 import { sshSink } from "./sinks/ssh.ts";
 import { sudoSink } from "./sinks/sudo/sink.ts";
+import type { Check } from "./sinks/sudo/visudo.ts";
 import { type Drift, Watch } from "./watch.ts";
 
 const content = [person(1), person(2), team(1), member(1, 1), key(1, 0), key(2, 1), sudo(1)];
@@ -38,7 +39,7 @@ class TestClock implements Clock, MachineClock {
 }
 
 async function watched(
-  options: { policy?: Partial<Policy>; links?: () => Promise<Tended>; content?: Resource[] } = {},
+  options: { policy?: Partial<Policy>; links?: () => Promise<Tended>; content?: Resource[]; check?: Check } = {},
 ) {
   const disk = new SimulatedDisk();
   const clock = new TestClock();
@@ -51,7 +52,7 @@ async function watched(
     sinks: (_, folder) => [
       nssSink(disk, folder, gids),
       sshSink(disk, folder, async () => undefined),
-      sudoSink(disk, folder, async () => undefined),
+      sudoSink(disk, folder, options.check ?? (async () => undefined)),
     ],
   });
   const replica = new Replica(ground);
@@ -183,6 +184,52 @@ test("an edit is found though something is applied during every look; what was a
   disk.plant(`${served}/ssh/authorized_keys.d/user1`, Buffer.from("ssh-ed25519 AAAA\n"));
   for (let looks = 1; looks <= 2; looks++) expect((await after(2 * minute)).count).toBe(1);
   expect(await after(2 * minute)).toMatchObject({ count: 1, files: ["ssh/authorized_keys.d/user1"], strays: [] });
+});
+
+test("who leaves does not wait for what others get and nobody can verify: that is named, and made up for", async () => {
+  let works = true;
+  const check = async () => {
+    if (!works) throw Object.assign(new Error("visudo hangs"), { code: "ETIMEDOUT", errno: -110 });
+  };
+  const { disk, ground, replica, after } = await watched({ check });
+  const { memory } = ground;
+  const granted = () => disk.files().get(`${served}/sudo/rollcall`)?.includes("%team2 ");
+  const names = () =>
+    disk
+      .files()
+      .get(`${served}/nss/passwd.cache`)
+      ?.match(/^user\d+/gm);
+  let people: Resource[] = [person(20), person(21), person(22)];
+  const to = () => replica.apply(stepTo(memory.copy, [...content, team(2), ...people, sudo(2, "ALL")]));
+  await replica.apply(stepTo(memory.copy, [...content, ...people]));
+  works = false;
+  await expect(to(), "nobody leaves").rejects.toThrow("sudo: verify: visudo hangs");
+  expect(memory.unfinished).toBeUndefined();
+  for (const left of [20, 21]) {
+    people = people.slice(1);
+    const [waits] = (await to()).filter(({ sink }) => sink === "sudo");
+    expect(waits?.isolated).toEqual([{ key: "sudo/70002", reason: expect.stringMatching(/^waits: .*visudo hangs$/) }]);
+    expect(names()).not.toContain(`user${left}`);
+    expect(granted()).toBe(false);
+  }
+  expect((await after(10_000)).faults).toEqual([expect.stringContaining("visudo hangs")]);
+  works = true;
+  expect((await after(2 * minute)).faults).toEqual([]);
+  expect(granted()).toBe(true);
+  expect(replica.reports.find(({ sink }) => sink === "sudo")?.isolated).toEqual([]);
+
+  // A start does not wait for it either.
+  works = false;
+  disk.plant(`${served}/sudo/rollcall`, undefined);
+  const again = await start({ disk, state: "/state", gids: ground.gids, gate: ground.gate, sinks: () => ground.sinks });
+  expect(again.fault).toBeUndefined();
+  expect(again.repaired?.isOwed).toBe(true);
+  const next = new Replica(again.ground, again.repaired);
+  await expect(next.comply()).rejects.toThrow("visudo hangs");
+  works = true;
+  expect(await next.comply()).toBe(true);
+  expect(await next.comply()).toBe(false);
+  expect(granted()).toBe(true);
 });
 
 test("a memory that cannot be compacted is told at each step, and keeps none back", async () => {

@@ -107,7 +107,8 @@ export class Watch {
     this.#tendSudo();
     if (clock.uptime() < this.#notBefore) return;
     try {
-      if (await this.#options.replica.comply()) this.#options.log.info("files follow the node's policy anew");
+      if (await this.#options.replica.comply())
+        this.#options.log.info("files follow the node's policy anew, or were owed a grant");
       if (clock.uptime() >= this.#due.look || this.#failures > 0) await this.#look();
       this.#failures = 0;
       this.#repairFault = undefined;

@@ -77,6 +77,7 @@ class SshSink implements Sink {
     const isolated = new Map(live.isolated);
     const writes: Write[] = [];
     const known = new Map<string, readonly string[]>();
+    const granting: ResourceKey[] = [];
     for (const [uid, edits] of touched) {
       const keys = live.keysOf.get(uid) ?? new Map<ResourceKey, Key>();
       const userKey = `user/${uid}` as ResourceKey;
@@ -87,7 +88,9 @@ class SshSink implements Sink {
       if (!after && keysAfter.size > 0) isolated.set(uid, strays(uid, keysAfter.keys()));
       const before = fileOf(copy.resources.get(userKey), keys);
       if (before) known.set(join(keysFolder, before.name), before.lines);
-      writes.push(...changeOf(before, fileOf(after, keysAfter)));
+      const changes = changeOf(before, fileOf(after, keysAfter));
+      writes.push(...changes);
+      if (changes.some(({ phase }) => phase === "grant-keys")) granting.push(...keysAfter.keys());
     }
     const settle = (): State => {
       for (const [uid, keys] of next) {
@@ -96,7 +99,7 @@ class SshSink implements Sink {
       }
       return { at: step.to, keysOf: live.keysOf, isolated };
     };
-    return this.#planned(writes, isolated, { settle, known });
+    return this.#planned({ writes, granting }, isolated, { settle, known });
   }
 
   async verify(rendering: Rendering, staged: ReadonlyMap<Write, string>): Promise<void> {
@@ -104,8 +107,9 @@ class SshSink implements Sink {
     const keys: SshKey[] = [];
     for (const write of rendering.writes) {
       const { path, bytes } = write;
-      if (!bytes) continue;
-      const found = await this.#disk.read(staged.get(write) ?? "");
+      const at = staged.get(write);
+      if (!bytes || at === undefined) continue;
+      const found = await this.#disk.read(at);
       if (!found?.bytes.equals(bytes)) throw new Error(`the staged ${path} is not what was rendered`);
       const asked = new Set(known.get(path));
       for (const { line, key } of readKeys(path, found.bytes.toString())) if (!asked.has(line)) keys.push(key);
@@ -113,8 +117,8 @@ class SshSink implements Sink {
     for (let at = 0; at < keys.length; at += 1000) await this.#compare(keys.slice(at, at + 1000));
   }
 
-  settled(rendering: Rendering): void {
-    this.#live = this.#planOf(rendering).settle();
+  settled(rendering: Rendering, isWhole = true): void {
+    this.#live = isWhole ? this.#planOf(rendering).settle() : undefined;
   }
 
   async repair(copy: Shown): Promise<Rendering> {
@@ -145,11 +149,18 @@ class SshSink implements Sink {
       files.delete(name);
     }
     for (const missing of files.values()) writes.push(writeOf("grant-keys", missing));
-    return this.#planned(writes, isolated, { settle: () => ({ at, keysOf, isolated }), known: new Map() });
+    const granting = [...keysOf].flatMap(([uid, keys]) => {
+      const user = resources.get(`user/${uid}` as ResourceKey);
+      return user?.kind === "user" && files.has(user.name) ? [...keys.keys()] : [];
+    });
+    return this.#planned({ writes, granting }, isolated, {
+      settle: () => ({ at, keysOf, isolated }),
+      known: new Map(),
+    });
   }
 
-  #planned(writes: readonly Write[], isolated: State["isolated"], plan: Plan): Rendering {
-    const rendering = { writes, isolated: [...isolated.values()].flat() };
+  #planned(files: Omit<Rendering, "isolated">, isolated: State["isolated"], plan: Plan): Rendering {
+    const rendering = { ...files, isolated: [...isolated.values()].flat() };
     this.#plans.set(rendering, plan);
     return rendering;
   }

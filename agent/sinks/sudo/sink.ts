@@ -72,7 +72,8 @@ class SudoSink implements Sink {
 
   async verify({ writes }: Rendering, staged: ReadonlyMap<Write, string>): Promise<void> {
     for (const write of writes) {
-      const path = staged.get(write) ?? "";
+      const path = staged.get(write);
+      if (path === undefined) continue;
       const found = await this.#disk.read(path);
       if (!write.bytes || !found?.bytes.equals(write.bytes)) {
         throw new Error(`the staged ${write.path} is not what was rendered`);
@@ -82,10 +83,10 @@ class SudoSink implements Sink {
     }
   }
 
-  settled(rendering: Rendering): void {
+  settled(rendering: Rendering, isWhole = true): void {
     const state = this.#plans.get(rendering);
     if (!state) throw new Error("the rendering is not this sink's");
-    this.#live = state;
+    this.#live = isWhole ? state : undefined;
   }
 
   async repair(copy: Shown): Promise<Rendering> {
@@ -107,14 +108,23 @@ class SudoSink implements Sink {
     if (stands && !(found?.bytes.equals(less) && isHeld(found, mode, process.getegid?.() ?? 0)))
       writes.push(writeOf("revoke-sudo", less));
     if (!all.equals(less)) writes.push(writeOf("grant-sudo", all));
-    return this.#planned(writes, { at, isolated, held });
+    const granting = [...held.values()].flatMap((resource) => {
+      const group = resources.get(`group/${resource.gid}` as ResourceKey);
+      const name = group?.kind === "group" ? group.name : undefined;
+      return name === undefined || lineOf(kept.get(name)) === lineOf(rules.get(name)) ? [] : [keyOf(resource)];
+    });
+    return this.#planned(writes, { at, isolated, held }, granting);
   }
 
-  #planned(writes: readonly Write[], state: State): Rendering {
-    const rendering = { writes, isolated: state.isolated };
+  #planned(writes: readonly Write[], state: State, granting: readonly ResourceKey[] = []): Rendering {
+    const rendering = { writes, granting, isolated: state.isolated };
     this.#plans.set(rendering, state);
     return rendering;
   }
+}
+
+function lineOf(rule: Rule | undefined): string {
+  return rule ? printRules(new Map([[rule.group, rule]])).toString() : "";
 }
 
 function sudoIn(resources: ReadonlyMap<ResourceKey, Resource>): Map<ResourceKey, Sudo> {
