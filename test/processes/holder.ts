@@ -126,12 +126,12 @@ export async function enrolled(
   return { server, identities };
 }
 
-/** Resolves once something is so. @throws Error after thirty seconds. */
-export async function until(isTrue: () => boolean | Promise<boolean>): Promise<void> {
+/** Resolves once something is so. @throws Error after so many seconds. */
+export async function until(isTrue: () => boolean | Promise<boolean>, seconds = 30): Promise<void> {
   // Made here, so that it says who waited.
   const late = new Error("it never came true");
   for (let tries = 0; !(await isTrue()); tries++) {
-    if (tries > 1500) throw late;
+    if (tries > seconds * 50) throw late;
     await sleep(20);
   }
 }
