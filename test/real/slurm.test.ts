@@ -53,6 +53,9 @@ describeHosts("a Slurm cluster", () => {
     expect((await compute.run("getent", ["-s", "files", "passwd", "ada"])).code, "known from nss cache only").toBe(2);
     const first = await slurm.as(controller, "ada", "srun", "-A", "physics", "sh", "-c", "id -u; hostname");
     expect(first, first.stderr).toMatchObject({ code: 0, stdout: `${uid}\ncompute-1\n` });
+    const { pathname: program } = new URL("../../bin/rollcall-agent", import.meta.url);
+    const status = async () => (await controller.run(program, ["status"])).stdout;
+    await until(async () => /^sink +slurm is true up to r[1-9]/m.test(await status()), true);
 
     // Moves: jobs of the account that is left go, those of the other stay.
     const optics = await group("optics", ada);
