@@ -51,7 +51,7 @@ const moment = 1_000;
 const linger = 10_000;
 
 /** Slurm that does not answer is asked again at least so often, in milliseconds: to ask costs little, and leavers wait. */
-const longestAway = 10_000;
+const longestAway = 5_000;
 
 export class SlurmSink implements TrailingSink {
   readonly #options: SlurmOptions;
