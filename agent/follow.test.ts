@@ -32,7 +32,7 @@ async function welcomed(protocol: number): Promise<"stays" | "ends"> {
     [Symbol.dispose]: () => undefined,
   };
   const following = follow({
-    replica: { at: origin, highest: { uid: 0, gid: 0 } } as unknown as Replica,
+    replica: { at: origin, highest: { uid: 0, gid: 0 }, reports: [], onReports: () => undefined } as unknown as Replica,
     membership: {
       connect: async () => uplink as unknown as Uplink,
       renewWithin: () => undefined,
@@ -90,6 +90,8 @@ test("what it says of thousands is bounded: entries that a sink isolates, and pe
     },
     copy: emptyCopy(),
     highest: { uid: 0, gid: 0 },
+    reports: [],
+    onReports: () => undefined,
     apply: async () => {
       at = to;
       return [{ sink: "nss", isolated }];
@@ -127,4 +129,93 @@ test("what it says of thousands is bounded: entries that a sink isolates, and pe
   expect(ack?.value.sinks.map((each) => each.isolated.length)).toEqual([100]);
   const beat = said.find((say) => say.case === "heartbeat");
   expect(beat?.value.sinks.map((each) => each.lingering.length)).toEqual([mostLingering]);
+});
+
+test("what sinks cannot serve is told anew when it changes without a step, of what the server knows that it holds", async () => {
+  const stopping = new AbortController();
+  const acks: number[] = [];
+  let reports: { sink: string; isolated: { key: string; reason: string }[] }[] = [];
+  let changed = (): void => undefined;
+  let hear = (_: object): void => undefined;
+  let end = (): void => undefined;
+  let hellos = 0;
+  const uplink = {
+    sync: (listener: Listener) => ({
+      say(message: SyncRequest["say"]) {
+        if (message.case === "hello") hellos += 1;
+        if (message.case === "ack")
+          acks.push(message.value.sinks.reduce((sum, { isolated }) => sum + isolated.length, 0));
+        hear = (say) => listener.heard({ say } as unknown as SyncResponse);
+        end = () => listener.closed(undefined);
+      },
+      end: () => listener.closed(undefined),
+    }),
+    isConnected: true,
+    [Symbol.dispose]: () => undefined,
+  };
+  const following = follow({
+    replica: {
+      at: origin,
+      highest: { uid: 0, gid: 0 },
+      get reports() {
+        return reports;
+      },
+      onReports: (listener: () => void) => (changed = listener as () => undefined),
+    } as unknown as Replica,
+    membership: {
+      connect: async () => uplink as unknown as Uplink,
+      renewWithin: () => undefined,
+      onRenewed: () => undefined,
+    },
+    clock: {
+      now: () => 0,
+      elapsed: () => 0,
+      random: () => 0,
+      sleep: (ms, signal) =>
+        new Promise((done) =>
+          ms < 5_000 ? setImmediate(done) : signal.addEventListener("abort", () => done(), { once: true }),
+        ),
+    },
+    log: pino({ level: "silent" }),
+    signal: stopping.signal,
+    software: "test",
+    instance: "test",
+  });
+  const turn = () => new Promise((done) => setImmediate(done));
+  const welcome = (mode: number) =>
+    hear({
+      case: "welcome",
+      value: { protocol: protocols.newest, node: "n", mode, heartbeatInterval: { seconds: 5n, nanos: 0 } },
+    });
+  const be = (isolated: number): void => {
+    reports = [
+      { sink: "sudo", isolated: Array.from({ length: isolated }, () => ({ key: "sudo/1", reason: "waits" })) },
+    ];
+    changed();
+  };
+  const reconnected = async (): Promise<void> => {
+    const before = hellos;
+    end();
+    while (hellos === before) await turn();
+  };
+  while (hellos === 0) await turn();
+  be(3);
+  expect(acks, "not before it is welcome").toEqual([]);
+  welcome(3);
+  be(2);
+  expect(acks, "nor when it is to be sent a snapshot: the server knows of nothing").toEqual([]);
+  await reconnected();
+  welcome(1);
+  expect(acks, "what an earlier run told may be old").toEqual([2]);
+  be(2);
+  expect(acks).toEqual([2]);
+  be(0);
+  expect(acks).toEqual([2, 0]);
+  await reconnected();
+  welcome(2);
+  expect(acks, "it was told of that").toEqual([2, 0]);
+  be(1);
+  expect(acks).toEqual([2, 0, 1]);
+  stopping.abort();
+  await following;
 });

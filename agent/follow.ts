@@ -15,6 +15,7 @@ import {
   SinkHealthSchema,
   SinkResultSchema,
   type SyncResponse,
+  Welcome_Mode,
 } from "../proto/gen/rollcall/v1/node_pb.ts";
 import {
   parseDelta,
@@ -77,12 +78,17 @@ class Follower {
   #greeted = false;
   /** The stream shall go on over a connection with the newest certificate. */
   #moves = false;
+  /** The server knows that this node holds what it says to hold: it was welcomed as such, or acked. */
+  #isProven = false;
+  /** What the server was last told that sinks cannot serve, as text; undefined: nothing by this run. */
+  #told: string | undefined;
   /** What this stream was told of the node. */
   #reported: NodeReport | undefined;
 
   constructor(options: FollowOptions) {
     this.#options = options;
     this.#agent = begin(options.replica.at);
+    options.replica.onReports(() => this.#tellAnew());
     for (const sink of options.trailing ?? []) {
       sink.onChange(() => {
         if (this.#greeted) this.#on({ kind: "beat" });
@@ -103,6 +109,7 @@ class Follower {
     this.#retryWithin = undefined;
     this.#greeted = false;
     this.#moves = false;
+    this.#isProven = false;
     this.#reported = undefined;
     const closed = new Promise<void>((resolve) => {
       this.#stream = uplink.sync({
@@ -191,6 +198,9 @@ class Follower {
         if (say.value.renewWithin) this.#options.membership.renewWithin(parseMillis(say.value.renewWithin));
         this.#observe({ kind: "connected", mode: modes[say.value.mode] ?? "unknown" });
         this.#on({ kind: "welcome" });
+        this.#isProven = say.value.mode === Welcome_Mode.UP_TO_DATE || say.value.mode === Welcome_Mode.DELTA;
+        // A delta will be acked by itself.
+        if (say.value.mode === Welcome_Mode.UP_TO_DATE) this.#tellAnew();
         if (this.#options.trailing?.length) this.#on({ kind: "beat" });
         return;
       case "delta":
@@ -250,6 +260,8 @@ class Follower {
           },
         });
       case "say-ack":
+        this.#isProven = true;
+        
         return this.#stream?.say({
           case: "ack",
           value: {
@@ -320,6 +332,15 @@ class Follower {
     if (report === undefined || report === this.#reported) return {};
     this.#reported = report;
     return { report };
+  }
+
+  /** Acks again what it holds if sinks serve more of it, or less, than the server was told: a repair, or another policy. */
+  #tellAnew(): void {
+    const { replica } = this.#options;
+    const { at, work, incoming, owesHello } = this.#agent;
+    const isBusy = work.kind !== "idle" || incoming !== undefined || owesHello !== undefined;
+    if (!this.#greeted || !this.#isProven || isBusy || JSON.stringify(replica.reports) === this.#told) return;
+    this.#carryOut({ kind: "say-ack", at, reports: replica.reports, took: 0 });
   }
 
   #refused(revision: bigint, { sink, reason, retrying }: Pick<Failure, "sink" | "reason" | "retrying">): void {

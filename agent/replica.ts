@@ -21,6 +21,7 @@ export class Replica {
   readonly #warn: (warning: ApplyError) => void;
   #turn: Promise<unknown> = Promise.resolve();
   #reports: readonly SinkReport[] = [];
+  #onReports: () => void = () => undefined;
 
   /**
    * @param start what the start already found of the files.
@@ -58,6 +59,11 @@ export class Replica {
   /** What each sink could not serve, as far as it is known. */
   get reports(): readonly SinkReport[] {
     return this.#reports;
+  }
+
+  /** Calls back whenever {@link reports} were found anew: by a step, a repair, another policy. */
+  onReports(listener: () => void): void {
+    this.#onReports = listener;
   }
 
   /** Makes a step true, or finishes the one that was begun (the same one, tried again). @throws ApplyError. */
@@ -129,6 +135,7 @@ export class Replica {
     this.#isOwed = applied?.isOwed ?? false;
     if (applied?.warning) this.#warn(applied.warning);
     this.#reports = reports(applied);
+    this.#onReports();
     return this.#reports;
   }
 

@@ -432,7 +432,7 @@ test("a watch is told when the server stops, which waits for no watch", async ()
 
 test("a fault of ours is told as internal, logged once, and without secrets", async () => {
   await using server = await operatorServer();
-  const broken = vi.spyOn(server.fleet, "list").mockImplementation(() => {
+  const broken = vi.spyOn(server.fleet, "each").mockImplementation(() => {
     throw new Error("disk I/O error at /secret/path");
   });
   expect(await refusal(server, "RolloutService/GetRollout", {})).toEqual(["internal", "internal"]);

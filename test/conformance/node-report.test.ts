@@ -116,3 +116,19 @@ test("what was mended on a node, what lies there, and what cannot be mended", as
   expect((await node())?.drift?.lastAt).toBeUndefined();
   expect((await rollcall(operator, "node show n0")).out).toMatch(/^drift +none$/m);
 });
+
+test("what a node serves less of what it holds, and then all of it, without a step in between", async () => {
+  await using plane = await ControlPlane.start();
+  const { server, identities } = await enrolled(plane, 1);
+  const [identity] = identities;
+  if (!identity) throw new Error("no such node");
+  using holder = new Holder(server, identity);
+  const rollouts = await plane.client(RolloutService);
+  const state = async () => (await rollouts.getRollout({})).rollout?.state;
+  await until(async () => (await state()) === Rollout_State.COMPLETE);
+  holder.isolate(["sudo/27"]);
+  await until(async () => (await state()) === Rollout_State.DEGRADED);
+  holder.isolate([]);
+  await until(async () => (await state()) === Rollout_State.COMPLETE);
+  expect(holder.ended).toBeUndefined();
+});

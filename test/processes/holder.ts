@@ -16,6 +16,7 @@ import {
   type NodeReportSchema,
   type SinkHealth,
   SinkHealthSchema,
+  SinkResultSchema,
 } from "../../proto/gen/rollcall/v1/node_pb.ts";
 import type { Position } from "../../proto/gen/rollcall/v1/resource_pb.ts";
 import { printPosition, protocols } from "../../proto/wire.ts";
@@ -73,6 +74,12 @@ export class Holder implements Disposable {
     if (!position) return;
     this.at = position;
     this.#stream.say({ case: "ack", value: { $typeName: "rollcall.v1.Ack", position, sinks: [] } });
+  }
+
+  /** Acks again what it holds, of which a sink serves all but some resources. */
+  isolate(keys: readonly string[]): void {
+    const sinks = [create(SinkResultSchema, { sink: "sudo", isolated: keys.map((key) => ({ key, reason: "waits" })) })];
+    this.#stream.say({ case: "ack", value: { $typeName: "rollcall.v1.Ack", position: this.at, sinks } });
   }
 
   /** Says how far its slurm sink is. */
