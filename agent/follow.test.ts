@@ -1,5 +1,5 @@
 import { pino } from "pino";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { emptyCopy } from "../identity/copy.ts";
 import { nothing, shift } from "../identity/digest.ts";
 import { origin } from "../identity/position.ts";
@@ -133,6 +133,7 @@ test("what it says of thousands is bounded: entries that a sink isolates, and pe
 
 test("what sinks cannot serve is told anew when it changes without a step, of what the server knows that it holds", async () => {
   const stopping = new AbortController();
+  onTestFinished(() => stopping.abort());
   const acks: number[] = [];
   let reports: { sink: string; isolated: { key: string; reason: string }[] }[] = [];
   let changed = (): void => undefined;

@@ -261,7 +261,7 @@ class Follower {
         });
       case "say-ack":
         this.#isProven = true;
-        
+        this.#told = JSON.stringify(effect.reports);
         return this.#stream?.say({
           case: "ack",
           value: {
