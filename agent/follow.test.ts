@@ -137,7 +137,7 @@ test("what sinks cannot serve is told anew when it changes without a step, of wh
   const acks: number[] = [];
   let reports: { sink: string; isolated: { key: string; reason: string }[] }[] = [];
   let changed = (): void => undefined;
-  let hear = (_: object): void => undefined;
+  let hear: (say: object) => void = () => undefined;
   let end = (): void => undefined;
   let hellos = 0;
   const uplink = {
