@@ -156,7 +156,7 @@ test("what sinks cannot serve is told anew when it changes without a step, of wh
   };
   const following = follow({
     replica: {
-      at: origin,
+      at: { ...origin, revision: 1n },
       highest: { uid: 0, gid: 0 },
       get reports() {
         return reports;

@@ -7,6 +7,7 @@
 import { create } from "@bufbuild/protobuf";
 import type { Logger } from "pino";
 import { prepare, prepareSnapshot, type Step } from "../identity/copy.ts";
+import { origin, samePosition } from "../identity/position.ts";
 import { Refusal } from "../identity/refusal.ts";
 import type { Resource } from "../identity/resource.ts";
 import {
@@ -339,7 +340,8 @@ class Follower {
     const { replica } = this.#options;
     const { at, work, incoming, owesHello } = this.#agent;
     const isBusy = work.kind !== "idle" || incoming !== undefined || owesHello !== undefined;
-    if (!this.#greeted || !this.#isProven || isBusy || JSON.stringify(replica.reports) === this.#told) return;
+    if (!this.#greeted || !this.#isProven || isBusy || samePosition(at, origin)) return;
+    if (JSON.stringify(replica.reports) === this.#told) return;
     this.#carryOut({ kind: "say-ack", at, reports: replica.reports, took: 0 });
   }
 
