@@ -11,6 +11,11 @@ import { person } from "./sample.ts";
 import { mostLingering } from "./sink.ts";
 import type { Listener, Uplink } from "./uplink.ts";
 
+/** A node whose certificate is good, and whose connection is a played one. */
+function membershipOf(uplink: object) {
+  return { connect: async () => uplink as Uplink, renewWithin: () => undefined, onRenewed: () => undefined };
+}
+
 /** Follows a server that answers the Hello by a Welcome of some protocol; tells whether the agent goes on with it. */
 async function welcomed(protocol: number): Promise<"stays" | "ends"> {
   const stopping = new AbortController();
@@ -33,11 +38,7 @@ async function welcomed(protocol: number): Promise<"stays" | "ends"> {
   };
   const following = follow({
     replica: { at: origin, highest: { uid: 0, gid: 0 }, reports: [], onReports: () => undefined } as unknown as Replica,
-    membership: {
-      connect: async () => uplink as unknown as Uplink,
-      renewWithin: () => undefined,
-      onRenewed: () => undefined,
-    },
+    membership: membershipOf(uplink),
     clock: { now: () => 0, elapsed: () => 0, random: () => 0, sleep: () => new Promise((done) => setImmediate(done)) },
     log: pino({ level: "silent" }),
     signal: stopping.signal,
@@ -100,11 +101,7 @@ test("what it says of thousands is bounded: entries that a sink isolates, and pe
   const lingering = Array.from({ length: 5_000 }, (_, n) => n);
   await follow({
     replica: replica as unknown as Replica,
-    membership: {
-      connect: async () => uplink as unknown as Uplink,
-      renewWithin: () => undefined,
-      onRenewed: () => undefined,
-    },
+    membership: membershipOf(uplink),
     trailing: [
       {
         applied: () => undefined,
@@ -163,11 +160,7 @@ test("what sinks cannot serve is told anew when it changes without a step, of wh
       },
       onReports: (listener: () => void) => (changed = listener as () => undefined),
     } as unknown as Replica,
-    membership: {
-      connect: async () => uplink as unknown as Uplink,
-      renewWithin: () => undefined,
-      onRenewed: () => undefined,
-    },
+    membership: membershipOf(uplink),
     clock: {
       now: () => 0,
       elapsed: () => 0,

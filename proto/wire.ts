@@ -6,14 +6,14 @@ export const protocols = { oldest: 1, newest: 3 } as const;
  * this file a value has a type that says so. Every function throws Refusal `invalid` for a message that breaks a rule.
  */
 
-import { create } from "@bufbuild/protobuf";
+import { create, type DescMessage, fromBinary, type MessageShape } from "@bufbuild/protobuf";
 import { type Duration, DurationSchema, type Timestamp, timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Delta } from "../identity/delta.ts";
 import { parseDigest } from "../identity/digest.ts";
 import { parseGid, parseUid } from "../identity/id.ts";
 import { parseName } from "../identity/name.ts";
 import type { Position } from "../identity/position.ts";
-import { quote, refuse } from "../identity/refusal.ts";
+import { quote, Refusal, refuse } from "../identity/refusal.ts";
 import { parseExpiry, parseKey, type Resource, user } from "../identity/resource.ts";
 import type { Role } from "../identity/scope.ts";
 import {
@@ -27,6 +27,15 @@ import { parseSshKey } from "../identity/ssh-key.ts";
 import { parseSudoCommands, type SudoCommands } from "../identity/sudo.ts";
 import * as node from "./gen/rollcall/v1/node_pb.ts";
 import * as pb from "./gen/rollcall/v1/resource_pb.ts";
+
+/** The message that some bytes are. */
+export function parseMessage<M extends DescMessage>(schema: M, bytes: Uint8Array): MessageShape<M> {
+  try {
+    return fromBinary(schema, bytes);
+  } catch (cause) {
+    throw new Refusal("invalid", `a message that is no ${schema.name}`, { cause });
+  }
+}
 
 export function printResource(resource: Resource): pb.Resource {
   switch (resource.kind) {

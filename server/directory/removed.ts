@@ -6,9 +6,9 @@
 import type { Tx } from "../store/store.ts";
 import type { User } from "../store/users.ts";
 
-/** One of them, by POSIX name, UID or id, as nodes are told of them. */
+/** One of them, by POSIX name or id, as nodes are told of them. */
 export async function findRemoved(tx: Tx, org: string, handle: string): Promise<User | undefined> {
-  const id = (await subjectByNumber(tx, org, handle)) ?? (await tx.users.nameHolder(org, handle)) ?? handle;
+  const id = (await tx.users.nameHolder(org, handle)) ?? handle;
   for (const cluster of await tx.clusters.ofOrg(org)) {
     const held = await tx.log.resourcesOf(cluster.id, [id]);
     const told = held.get(id)?.find((resource) => resource.kind === "user");

@@ -200,7 +200,7 @@ export async function portray(ctx: Context, org: string, handle: string): Promis
     const numbered = await subjectByNumber(tx, org, handle);
     const stated =
       (await lookUp(tx, org, handle)) ?? (numbered === undefined ? undefined : await tx.users.get(org, numbered));
-    const user = stated ?? (await findRemoved(tx, org, handle)) ?? unknown(handle);
+    const user = stated ?? (await findRemoved(tx, org, numbered ?? handle)) ?? unknown(handle);
     const clusters: string[] = [];
     const waiting: string[] = [];
     const slurm: SlurmStanding[] = [];

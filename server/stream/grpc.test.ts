@@ -95,6 +95,14 @@ describe("by grpc-js", () => {
     });
   }
 
+  /** A stream, and what was heard of it. */
+  function chatting(link: grpc.Client) {
+    const stream = link.makeBidiStreamRequest("/t.T/Chat", same, same);
+    const heard: string[] = [];
+    stream.on("data", (bytes: Buffer) => heard.push(bytes.toString()));
+    return { stream, heard };
+  }
+
   test("a message is answered, or refused with its reason, whatever is in it", async () => {
     using link = client();
     expect(await ask(link, "/t.T/Echo", "hello")).toBe("hello");
@@ -112,9 +120,7 @@ describe("by grpc-js", () => {
 
   test("a stream says and hears in any order, until either side ends it", async () => {
     using link = client();
-    const stream = link.makeBidiStreamRequest("/t.T/Chat", same, same);
-    const heard: string[] = [];
-    stream.on("data", (bytes: Buffer) => heard.push(bytes.toString()));
+    const { stream, heard } = chatting(link);
     const ended = once(stream, "status");
     for (const word of ["one", "two", "three"]) stream.write(Buffer.from(word));
     await until(() => heard.length === 3);
@@ -127,9 +133,7 @@ describe("by grpc-js", () => {
 
   test("a stream that is ended here ends there, after what was said before, and hears no more", async () => {
     using link = client();
-    const stream = link.makeBidiStreamRequest("/t.T/Chat", same, same);
-    const heard: string[] = [];
-    stream.on("data", (bytes: Buffer) => heard.push(bytes.toString()));
+    const { stream, heard } = chatting(link);
     const failed = once(stream, "error");
     stream.write(Buffer.from("one"));
     await until(() => told.length === 1);

@@ -9,11 +9,11 @@ import { constants } from "node:crypto";
 import type { AddressInfo, Server, Socket } from "node:net";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { createServer, type TLSSocket } from "node:tls";
-import { create, type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import { create, type DescMessage, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import type { Logger } from "pino";
 import { type Reason, Refusal, refuse } from "../../identity/refusal.ts";
 import { NodeService } from "../../proto/gen/rollcall/v1/node_pb.ts";
-import { printMillis } from "../../proto/wire.ts";
+import { parseMessage, printMillis } from "../../proto/wire.ts";
 import { identityOf } from "../authority/identity.ts";
 import { Trust } from "../authority/roots.ts";
 import type { Peer, ServerCredentials, StreamId, StreamsStart } from "./control.ts";
@@ -58,7 +58,8 @@ export async function listen(sync: SyncContext, start: StreamsStart): Promise<No
   const answer = <I extends DescMessage, O extends DescMessage>(
     { input, output }: { readonly input: I; readonly output: O },
     work: (request: MessageShape<I>, from: From) => Promise<MessageShape<O>>,
-  ): Method<From> => unary(async (bytes, from) => toBinary(output, await work(parsed(input, bytes), from)), statusOf);
+  ): Method<From> =>
+    unary(async (bytes, from) => toBinary(output, await work(parseMessage(input, bytes), from)), statusOf);
   const { enroll, renew, sync: syncMethod } = NodeService.method;
   const methods = new Map<string, Method<From>>([
     [
@@ -236,14 +237,6 @@ function who({ node }: From): Peer {
 
 function pathOf({ parent, name }: (typeof NodeService)["methods"][number]): string {
   return `/${parent.typeName}/${name}`;
-}
-
-function parsed<I extends DescMessage>(schema: I, bytes: Uint8Array): MessageShape<I> {
-  try {
-    return fromBinary(schema, bytes);
-  } catch (cause) {
-    throw new Refusal("invalid", `a message that is no ${schema.name}`, { cause });
-  }
 }
 
 function statusAndReason(err: unknown, log: Logger): readonly [Status, string] {

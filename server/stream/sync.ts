@@ -4,7 +4,6 @@
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { fromBinary } from "@bufbuild/protobuf";
 import type { Logger } from "pino";
 import { type Position, samePosition } from "../../identity/position.ts";
 import { Refusal, refuse } from "../../identity/refusal.ts";
@@ -18,7 +17,7 @@ import {
   SyncRequestSchema,
   Welcome_Mode,
 } from "../../proto/gen/rollcall/v1/node_pb.ts";
-import { parsePosition, printMillis, protocols } from "../../proto/wire.ts";
+import { parseMessage, parsePosition, printMillis, protocols } from "../../proto/wire.ts";
 import type { Reader } from "../store/store.ts";
 import { clean } from "./clean.ts";
 import type { Admission, Peer, StreamId } from "./control.ts";
@@ -177,7 +176,7 @@ class Stream implements OpenStream {
     if (this.#ended) return;
     this.#ctx.desk.heard(this.#id);
     try {
-      this.#parse(read(bytes));
+      this.#parse(parseMessage(SyncRequestSchema, bytes));
     } catch (err) {
       if (!(err instanceof Refusal)) throw err;
       this.#ctx.log.warn({ ...this.#node(), reason: err.message }, "node sent a message that breaks the protocol");
@@ -388,13 +387,5 @@ class Stream implements OpenStream {
 
   #send(frame: Buffer): boolean {
     return this.#ended ? true : this.#call.send(frame);
-  }
-}
-
-function read(bytes: Uint8Array): SyncRequest {
-  try {
-    return fromBinary(SyncRequestSchema, bytes);
-  } catch (cause) {
-    throw new Refusal("invalid", "a message that is no SyncRequest", { cause });
   }
 }
