@@ -9,14 +9,14 @@ import { type OpenStream, type SyncCall, type SyncContext, serve } from "./sync.
 class Call implements SyncCall {
   readonly peer = "10.0.0.1:1";
   readonly ends: unknown[] = [];
-  #listener: Listener | undefined;
+  listener: Listener | undefined;
 
   get isOver(): boolean {
     return this.ends.length > 0;
   }
 
   listen(listener: Listener): void {
-    this.#listener = listener;
+    this.listener = listener;
   }
 
   send(): boolean {
@@ -27,17 +27,19 @@ class Call implements SyncCall {
 
   end(code: number, message: string): void {
     this.ends.push({ code, message });
-    this.#listener?.closed();
+    this.listener?.closed();
   }
 }
 
-test("a stream ends with the certificate that it was opened with, at the next tick, and not before", async () => {
+/** A node's stream, let in. */
+async function open() {
   const clock = { wall: 1_000, now: 0 };
   const notes: string[] = [];
   const admission = { node: { cluster: "c", role: "login", name: "n" }, head: origin, resync: false, fenced: false };
   const ctx = {
     desk: {
       ask: async () => admission,
+      heard: () => undefined,
       note: (_: number, { kind }: { kind: string }) => notes.push(kind),
     },
     heads: { follow: () => ({ [Symbol.dispose]: () => notes.push("unfollowed") }) },
@@ -50,6 +52,11 @@ test("a stream ends with the certificate that it was opened with, at the next ti
   const opened = Promise.withResolvers<OpenStream>();
   const served = serve(ctx, call, 1, identity, (stream) => opened.resolve(stream));
   const stream = await opened.promise;
+  return { call, clock, notes, stream, served };
+}
+
+test("a stream ends with the certificate that it was opened with, at the next tick, and not before", async () => {
+  const { call, clock, notes, stream, served } = await open();
 
   clock.wall = 4_999;
   stream.tick();
@@ -60,4 +67,11 @@ test("a stream ends with the certificate that it was opened with, at the next ti
   stream.tick();
   await served;
   expect([call.ends.length, notes]).toEqual([1, ["unfollowed", "closed"]]);
+});
+
+test("bytes that are no message end the stream, with the reason", async () => {
+  const { call, served } = await open();
+  call.listener?.message(Buffer.from("no protobuf"));
+  expect(call.ends).toEqual([{ code: status.aborted, message: "a message that is no SyncRequest" }]);
+  await served;
 });
