@@ -121,7 +121,7 @@ async function change(
 ): Promise<User> {
   const now = ctx.now();
   const changed: User = { ...user, ...next, modifiedAt: Math.max(now, user.modifiedAt + 1) };
-  await tx.users.put(changed);
+  await tx.users.put(user, changed);
   const deed = { org: user.org, action, subject: named(user.userName, user.id) };
   record(tx, actor, { ...deed, before: tellUser(user), after: tellUser(changed) });
   await reproject(tx, { org: user.org, users: [user.id] }, show(actor), now, passing(actor));

@@ -100,7 +100,7 @@ export async function updateUser(
     if (holder && holder.id !== id) refuse("conflict", `the userName ${quote(input.userName)} is another user's`);
     const now = ctx.now();
     const changed: User = { ...user, ...input, modifiedAt: Math.max(now, user.modifiedAt + 1) };
-    await tx.users.put(changed);
+    await tx.users.put(user, changed);
     const told = { before: tellUser(user), after: tellUser(changed) };
     record(tx, actor, { org, action: "user.update", subject: named(user.userName, id), ...told });
     if (JSON.stringify(attributes) !== JSON.stringify(input.attributes)) {

@@ -6,7 +6,7 @@
 
 import { type Kysely, type Selectable, sql } from "kysely";
 import { type ChainHead, type Deed, type Entry, empty, next } from "../audit/chain.ts";
-import { compiledOnce } from "./compiled.ts";
+import { compiled } from "./compiled.ts";
 import { insertRows } from "./insert.ts";
 import type { Schema } from "./schema.ts";
 import { escaped } from "./search.ts";
@@ -85,12 +85,12 @@ export async function appendDeeds(db: Kysely<Schema>, deeds: readonly Deed[], at
   for (let i = 0; i < entries.length; i += 64) await insertRows(db, "audit", entries.slice(i, i + 64));
 }
 
+const newestOf = compiled((db, { org }: { org: string }) =>
+  db.selectFrom("audit").select(["seq", "hash"]).where("org", "=", org).orderBy("seq", "desc").limit(1),
+);
+
 async function headOf(db: Kysely<Schema>, org: string): Promise<ChainHead> {
-  const statement = compiledOnce(db, "head of audit", () => {
-    const ofOrg = db.selectFrom("audit").select(["seq", "hash"]).where("org", "=", org);
-    return ofOrg.orderBy("seq", "desc").limit(1).compile();
-  });
-  const { rows } = await db.executeQuery<ChainHead>({ ...statement, parameters: [org, 1] });
+  const { rows } = await newestOf(db, { org });
   const [row] = rows;
   return row ? { seq: Number(row.seq), hash: row.hash } : empty;
 }

@@ -6,7 +6,7 @@ import { fold } from "../../identity/fold.ts";
 import { type Grant, parseGrant, type Rule } from "../../identity/grant.ts";
 import type { Epoch, Position } from "../../identity/position.ts";
 import type { Role } from "../../identity/scope.ts";
-import { compiledOnce, filled } from "./compiled.ts";
+import { compiled } from "./compiled.ts";
 import type { Schema } from "./schema.ts";
 import { type ClusterSettings, clusterSettings, type OrgSettings, orgSettings } from "./settings.ts";
 import type { Page } from "./users.ts";
@@ -35,6 +35,35 @@ export interface Cluster {
   /** Since when nothing is streamed or allocated, since its nodes hold more than it knows; undefined: it is not so. */
   readonly fencedAt: number | undefined;
 }
+
+const orgById = compiled((db, { id }: { id: string }) =>
+  db.selectFrom("orgs").select(["name", "settings"]).where("id", "=", id),
+);
+
+const byId = compiled((db, { id }: { id: string }) => db.selectFrom("clusters").selectAll().where("id", "=", id));
+
+/** A cluster's row; undefined: there is none. */
+export async function clusterById(db: Kysely<Schema>, id: string): Promise<Selectable<Schema["clusters"]> | undefined> {
+  return (await byId(db, { id })).rows[0];
+}
+
+const clustersOfOrg = compiled((db, { org }: { org: string }) =>
+  db.selectFrom("clusters").selectAll().where("org", "=", org).orderBy("name"),
+);
+
+const fencedClusters = compiled((db, { org }: { org: string }) =>
+  db.selectFrom("clusters").select("name").where("org", "=", org).where("fenced_at", "is not", null),
+);
+
+const rulesOf = compiled((db, { cluster }: { cluster: string }) =>
+  db
+    .selectFrom("access_rules")
+    .selectAll()
+    .where("cluster", "=", cluster)
+    .orderBy("group_folded")
+    .orderBy("kind")
+    .orderBy("target"),
+);
 
 export class Clusters {
   readonly #db: Kysely<Schema>;
@@ -74,11 +103,8 @@ export class Clusters {
 
   /** What people call an org, and what operators set of it. */
   async orgOf(id: string): Promise<{ name: string; settings: OrgSettings }> {
-    const statement = compiledOnce(this.#db, "org by id", () =>
-      this.#db.selectFrom("orgs").select(["name", "settings"]).where("id", "=", "$id").compile(),
-    );
-    const { rows } = await this.#db.executeQuery(filled(statement, { $id: id }));
-    const [row] = rows as { name: string; settings: string }[];
+    const { rows } = await orgById(this.#db, { id });
+    const [row] = rows;
     if (!row) throw new Error(`no org ${id}`);
     return { name: row.name, settings: orgSettings(row.settings) };
   }
@@ -107,12 +133,12 @@ export class Clusters {
   }
 
   async get(id: string): Promise<Cluster | undefined> {
-    const row = await this.#db.selectFrom("clusters").selectAll().where("id", "=", id).executeTakeFirst();
+    const row = await clusterById(this.#db, id);
     return row && fromRow(row);
   }
 
   async ofOrg(org: string): Promise<Cluster[]> {
-    const rows = await this.#db.selectFrom("clusters").selectAll().where("org", "=", org).orderBy("name").execute();
+    const { rows } = await clustersOfOrg(this.#db, { org });
     return rows.map(fromRow);
   }
 
@@ -154,16 +180,8 @@ export class Clusters {
 
   /** Names of the clusters of an org that are fenced. */
   async fencedOf(org: string): Promise<string[]> {
-    const statement = compiledOnce(this.#db, "fenced clusters", () =>
-      this.#db
-        .selectFrom("clusters")
-        .select("name")
-        .where("org", "=", "$org")
-        .where("fenced_at", "is not", null)
-        .compile(),
-    );
-    const { rows } = await this.#db.executeQuery(filled(statement, { $org: org }));
-    return (rows as { name: string }[]).map(({ name }) => name);
+    const { rows } = await fencedClusters(this.#db, { org });
+    return rows.map(({ name }) => name);
   }
 
   /** Begins another life of a cluster's log, which every node reads from a snapshot on. */
@@ -177,14 +195,7 @@ export class Clusters {
 
   /** A cluster's rules by group, then by what they grant. */
   async rules(cluster: string): Promise<Rule[]> {
-    const rows = await this.#db
-      .selectFrom("access_rules")
-      .selectAll()
-      .where("cluster", "=", cluster)
-      .orderBy("group_folded")
-      .orderBy("kind")
-      .orderBy("target")
-      .execute();
+    const { rows } = await rulesOf(this.#db, { cluster });
     return rows.map(({ group_name, details }) => ({ group: group_name, grant: parseGrant(JSON.parse(details)) }));
   }
 

@@ -4,6 +4,7 @@ import { type Kysely, type Selectable, sql } from "kysely";
 import { fold } from "../../identity/fold.ts";
 import type { Gid } from "../../identity/id.ts";
 import type { Name } from "../../identity/name.ts";
+import { compiled } from "./compiled.ts";
 import type { Schema } from "./schema.ts";
 import { groupCondition, groupOrder, type Search } from "./search.ts";
 import { type Page, slices } from "./users.ts";
@@ -32,6 +33,18 @@ export interface Membership {
   readonly group: Group;
   readonly type: "direct" | "indirect";
 }
+
+const membershipsOf = compiled((db, { some }: { some: readonly string[] }) =>
+  db.selectFrom("memberships").selectAll().where("user_id", "in", some),
+);
+
+const nestingsOf = compiled((db, { some }: { some: readonly string[] }) =>
+  db.selectFrom("nestings").selectAll().where("member_id", "in", some),
+);
+
+const byIds = compiled((db, { some }: { some: readonly string[] }) =>
+  db.selectFrom("groups").selectAll().where("id", "in", some),
+);
 
 export class Groups {
   readonly #db: Kysely<Schema>;
@@ -141,7 +154,7 @@ export class Groups {
   async of(userIds: readonly string[]): Promise<Map<string, Membership[]>> {
     const direct = new Map<string, Set<string>>(userIds.map((id) => [id, new Set()]));
     for (const some of slices(userIds)) {
-      const rows = await this.#db.selectFrom("memberships").selectAll().where("user_id", "in", some).execute();
+      const { rows } = await membershipsOf(this.#db, { some });
       for (const { user_id, group_id } of rows) direct.get(user_id)?.add(group_id);
     }
     const inner = [...new Set([...direct.values()].flatMap((ids) => [...ids]))];
@@ -271,7 +284,7 @@ export class Groups {
     while (next.length > 0) {
       const rows: { group_id: string; member_id: string }[] = [];
       for (const some of slices(next)) {
-        rows.push(...(await this.#db.selectFrom("nestings").selectAll().where("member_id", "in", some).execute()));
+        rows.push(...(await nestingsOf(this.#db, { some })).rows);
       }
       for (const { group_id, member_id } of rows) parents.set(member_id, [...(parents.get(member_id) ?? []), group_id]);
       next = [...new Set(rows.map(({ group_id }) => group_id))].filter((id) => !seen.has(id));
@@ -283,7 +296,7 @@ export class Groups {
   async #byIds(ids: readonly string[]): Promise<Map<string, Group>> {
     const found = new Map<string, Group>();
     for (const some of slices(ids)) {
-      const rows = await this.#db.selectFrom("groups").selectAll().where("id", "in", some).execute();
+      const { rows } = await byIds(this.#db, { some });
       for (const row of rows) found.set(row.id, fromRow(row));
     }
     return found;

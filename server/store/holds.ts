@@ -3,6 +3,7 @@
 import { type Kysely, type Selectable, sql } from "kysely";
 import type { Gid } from "../../identity/id.ts";
 import type { ResourceKey } from "../../identity/resource.ts";
+import { compiled } from "./compiled.ts";
 import type { OwnedEdit } from "./log.ts";
 import type { Schema } from "./schema.ts";
 import { type Page, slices } from "./users.ts";
@@ -30,6 +31,10 @@ export interface Held {
   readonly at: number;
 }
 
+const heldOf = compiled((db, { cluster, some }: { cluster: string; some: readonly string[] }) =>
+  db.selectFrom("held").select("key").where("cluster", "=", cluster).where("owner", "in", some),
+);
+
 export class Holds {
   readonly #db: Kysely<Schema>;
 
@@ -41,7 +46,7 @@ export class Holds {
   async heldOf(cluster: string, owners: readonly string[]): Promise<Set<ResourceKey>> {
     const found = new Set<ResourceKey>();
     for (const some of slices(owners)) {
-      const rows = await this.#of(cluster).select("key").where("owner", "in", some).execute();
+      const { rows } = await heldOf(this.#db, { cluster, some });
       for (const { key } of rows) found.add(key as ResourceKey);
     }
     return found;

@@ -2,6 +2,7 @@
 
 import type { Kysely } from "kysely";
 import type { SshKey } from "../../identity/ssh-key.ts";
+import { compiled } from "./compiled.ts";
 import type { Schema } from "./schema.ts";
 import { slices } from "./users.ts";
 
@@ -18,6 +19,10 @@ export interface ExpiredKey {
   readonly sha256: string;
 }
 
+const ofUsers = compiled((db, { some }: { some: readonly string[] }) =>
+  db.selectFrom("ssh_keys").selectAll().where("user_id", "in", some).orderBy("sha256"),
+);
+
 export class Keys {
   readonly #db: Kysely<Schema>;
 
@@ -33,12 +38,7 @@ export class Keys {
   async ofMany(userIds: readonly string[]): Promise<Map<string, StoredKey[]>> {
     const found = new Map<string, StoredKey[]>();
     for (const some of slices(userIds)) {
-      const rows = await this.#db
-        .selectFrom("ssh_keys")
-        .selectAll()
-        .where("user_id", "in", some)
-        .orderBy("sha256")
-        .execute();
+      const { rows } = await ofUsers(this.#db, { some });
       for (const { user_id, type, base64, comment, sha256, created_at, expires_at } of rows) {
         const expiresAt = expires_at === null ? undefined : Number(expires_at);
         const key = { type, base64, comment, sha256, createdAt: Number(created_at), expiresAt };

@@ -5,6 +5,7 @@
 
 import type { Kysely, Selectable } from "kysely";
 import { fold } from "../../identity/fold.ts";
+import { compiled } from "./compiled.ts";
 import type { Schema } from "./schema.ts";
 import { type Page, slices } from "./users.ts";
 
@@ -18,6 +19,10 @@ export interface Lock {
   readonly reason: string;
   readonly createdAt: number;
 }
+
+const anyOf = compiled((db, { org }: { org: string }) =>
+  db.selectFrom("locks").select("id").where("org", "=", org).limit(1),
+);
 
 export class Locks {
   readonly #db: Kysely<Schema>;
@@ -35,8 +40,8 @@ export class Locks {
   /** Those of some users whom a lock holds. */
   async among(org: string, userIds: readonly string[]): Promise<Set<string>> {
     const found = new Set<string>();
-    const any = await this.#db.selectFrom("locks").select("id").where("org", "=", org).limit(1).executeTakeFirst();
-    if (!any) return found;
+    const { rows: any } = await anyOf(this.#db, { org });
+    if (any.length === 0) return found;
     for (const some of slices(userIds)) {
       const rows = await this.#holds(org).select("users.id as id").distinct().where("users.id", "in", some).execute();
       for (const { id } of rows) found.add(id);

@@ -12,10 +12,12 @@ import type { Gid } from "../../identity/id.ts";
 import type { Position, Revision } from "../../identity/position.ts";
 import { kindOf, parse, print, type Resource, type ResourceKey } from "../../identity/resource.ts";
 import { carries, type Role, roles } from "../../identity/scope.ts";
-import { heads } from "./clusters.ts";
+import { clusterById, heads } from "./clusters.ts";
+import { compiled } from "./compiled.ts";
 import { membersOf } from "./holds.ts";
+import { insertRows, putRows } from "./insert.ts";
 import type { Schema } from "./schema.ts";
-import type { Page } from "./users.ts";
+import { type Page, slices } from "./users.ts";
 
 /** One committed change of a cluster. */
 export interface RevisionRecord {
@@ -32,6 +34,47 @@ export interface OwnedEdit extends Edit {
   readonly owner: string;
 }
 
+const resourcesOf = compiled((db, { cluster, some }: { cluster: string; some: readonly string[] }) =>
+  db.selectFrom("resources").select(["owner", "line"]).where("cluster", "=", cluster).where("owner", "in", some),
+);
+
+interface Move {
+  readonly cluster: string;
+  readonly before: number;
+  readonly revision: number;
+  readonly people: number;
+  readonly digest_login: string;
+  readonly digest_compute: string;
+  readonly digest_controller: string;
+}
+
+const moveHead = compiled((db, { cluster, before, ...set }: Move) =>
+  db.updateTable("clusters").set(set).where("id", "=", cluster).where("revision", "=", before),
+);
+
+const removalAfter = compiled((db, { cluster, revision }: { cluster: string; revision: number }) =>
+  db
+    .selectFrom("revisions")
+    .select("revision")
+    .where("cluster", "=", cluster)
+    .where("revision", ">", revision)
+    .where("removals", ">", 0)
+    .limit(1),
+);
+
+const revisionOf = compiled((db, { cluster, revision }: { cluster: string; revision: number }) =>
+  revisionsOf(db, cluster).where("revisions.revision", "=", revision),
+);
+
+function revisionsOf(db: Kysely<Schema>, cluster: string) {
+  return db
+    .selectFrom("revisions")
+    .innerJoin("clusters", "clusters.id", "revisions.cluster")
+    .selectAll("revisions")
+    .select(["clusters.epoch_seq", "clusters.epoch_id"])
+    .where("revisions.cluster", "=", cluster);
+}
+
 export class Log {
   readonly #db: Kysely<Schema>;
   readonly #appended: Set<string>;
@@ -44,13 +87,8 @@ export class Log {
   /** What the projection now holds of some subjects. */
   async resourcesOf(cluster: string, owners: readonly string[]): Promise<Map<string, Resource[]>> {
     const found = new Map<string, Resource[]>(owners.map((owner) => [owner, []]));
-    for (let i = 0; i < owners.length; i += 500) {
-      const rows = await this.#db
-        .selectFrom("resources")
-        .select(["owner", "line"])
-        .where("cluster", "=", cluster)
-        .where("owner", "in", owners.slice(i, i + 500))
-        .execute();
+    for (const some of slices(owners)) {
+      const { rows } = await resourcesOf(this.#db, { cluster, some });
       for (const { owner, line } of rows) found.get(owner)?.push(parse(line));
     }
     return found;
@@ -177,7 +215,8 @@ export class Log {
 
   /** Appends one revision, and gives it. Its edits are checked against nothing: they come from the projection. */
   async append(cluster: string, edits: readonly OwnedEdit[], cause: string, now: number): Promise<Revision> {
-    const row = await this.#db.selectFrom("clusters").selectAll().where("id", "=", cluster).executeTakeFirstOrThrow();
+    const row = await clusterById(this.#db, cluster);
+    if (!row) throw new Error(`no cluster ${cluster}`);
     const head = heads(row);
     const before = Number(row.revision);
     const revision = before + 1;
@@ -188,24 +227,15 @@ export class Log {
     };
     await this.#writeResources(cluster, edits);
     const changes = edits.map(({ key, after }) => ({ cluster, revision, key, line: after ? print(after) : null }));
-    for (let i = 0; i < changes.length; i += 500) {
-      await this.#db
-        .insertInto("log")
-        .values(changes.slice(i, i + 500))
-        .execute();
-    }
+    for (const some of slices(changes)) await insertRows(this.#db, "log", some);
     const puts = edits.filter(({ after }) => after).length;
-    await this.#db
-      .insertInto("revisions")
-      .values({ cluster, revision, committed_at: now, cause, puts, removals: edits.length - puts, ...digests })
-      .execute();
-    const moved = await this.#db
-      .updateTable("clusters")
-      .set({ revision, people: Number(row.people) + peopleMore(edits), ...digests })
-      .where("id", "=", cluster)
-      .where("revision", "=", before)
-      .executeTakeFirst();
-    if (moved.numUpdatedRows !== 1n) throw new Error(`cluster ${cluster}: the head moved from ${before} meanwhile`);
+    const removals = edits.length - puts;
+    await insertRows(this.#db, "revisions", [
+      { cluster, revision, committed_at: now, cause, puts, removals, ...digests },
+    ]);
+    const people = Number(row.people) + peopleMore(edits);
+    const moved = await moveHead(this.#db, { cluster, before, revision, people, ...digests });
+    if (moved.numAffectedRows !== 1n) throw new Error(`cluster ${cluster}: the head moved from ${before} meanwhile`);
     this.#appended.add(cluster);
     return BigInt(revision);
   }
@@ -220,18 +250,7 @@ export class Log {
         .execute();
     }
     const kept = edits.flatMap(({ key, owner, after }) => (after ? [{ cluster, key, owner, line: print(after) }] : []));
-    for (let i = 0; i < kept.length; i += 200) {
-      await this.#db
-        .insertInto("resources")
-        .values(kept.slice(i, i + 200))
-        .onConflict((oc) =>
-          oc.columns(["cluster", "key"]).doUpdateSet((eb) => ({
-            line: eb.ref("excluded.line"),
-            owner: eb.ref("excluded.owner"),
-          })),
-        )
-        .execute();
-    }
+    for (const some of slices(kept)) await putRows(this.#db, "resources", ["cluster", "key"], some);
   }
 
   /** What a role's nodes were told after `since`, up to and with `until`. */
@@ -254,15 +273,8 @@ export class Log {
 
   /** Whether anything was taken away after a revision. */
   async removesAfter(cluster: string, revision: Revision): Promise<boolean> {
-    const row = await this.#db
-      .selectFrom("revisions")
-      .select("revision")
-      .where("cluster", "=", cluster)
-      .where("revision", ">", Number(revision))
-      .where("removals", ">", 0)
-      .limit(1)
-      .executeTakeFirst();
-    return row !== undefined;
+    const { rows } = await removalAfter(this.#db, { cluster, revision: Number(revision) });
+    return rows.length > 0;
   }
 
   /** The newest revision that was committed before a time. */
@@ -311,27 +323,19 @@ export class Log {
   }
 
   async revision(cluster: string, revision: Revision): Promise<RevisionRecord | undefined> {
-    const row = await this.#revisions(cluster).where("revisions.revision", "=", Number(revision)).executeTakeFirst();
+    const { rows } = await revisionOf(this.#db, { cluster, revision: Number(revision) });
+    const [row] = rows;
     return row && fromRow(row);
   }
 
   /** Newest first. */
   async revisions(cluster: string, { offset, limit }: Page): Promise<RevisionRecord[]> {
-    const rows = await this.#revisions(cluster)
+    const rows = await revisionsOf(this.#db, cluster)
       .orderBy("revisions.revision", "desc")
       .limit(limit)
       .offset(offset)
       .execute();
     return rows.map(fromRow);
-  }
-
-  #revisions(cluster: string) {
-    return this.#db
-      .selectFrom("revisions")
-      .innerJoin("clusters", "clusters.id", "revisions.cluster")
-      .selectAll("revisions")
-      .select(["clusters.epoch_seq", "clusters.epoch_id"])
-      .where("revisions.cluster", "=", cluster);
   }
 }
 

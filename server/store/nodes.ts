@@ -1,10 +1,10 @@
 /** Nodes: who enrolled, with which certificate, and how far each is known to be. */
 
-import type { CompiledQuery, Kysely, Selectable } from "kysely";
+import type { Kysely, Selectable } from "kysely";
 import type { Digest } from "../../identity/digest.ts";
 import type { Position } from "../../identity/position.ts";
 import type { Role } from "../../identity/scope.ts";
-import { compiledOnce, filled } from "./compiled.ts";
+import { compiled } from "./compiled.ts";
 import type { Schema } from "./schema.ts";
 import type { Page } from "./users.ts";
 
@@ -123,6 +123,23 @@ export function keepsSlurm({ role, banned, progress }: Enrolment & { readonly pr
 
 /** What a controller's sink is called that mirrors accounts and associations. */
 export const slurm = "slurm";
+
+interface Writing {
+  readonly id: string;
+  readonly server: string;
+  readonly claimed_by: string | null;
+  readonly touch: number;
+}
+
+const putProgress = compiled((db, { id, server, ...set }: Writing & ReturnType<typeof progressRow>) =>
+  db
+    .updateTable("nodes")
+    .set(set)
+    .where("id", "=", id)
+    .where((eb) => eb.or([eb("claimed_by", "is", null), eb("claimed_by", "=", server)])),
+);
+
+const newestTouch = compiled((db) => db.selectFrom("nodes").select("touch").orderBy("touch", "desc").limit(1));
 
 export class Nodes {
   /** Whether this transaction changed what other servers must know of at once. */
@@ -265,18 +282,8 @@ export class Nodes {
    * writes) only the one that holds the stream, or held it last, has anything to say.
    */
   async putProgress(id: string, progress: Progress, server: string, isOpen: boolean): Promise<void> {
-    const statement = compiledOnce(this.#db, "put progress", () =>
-      this.#db
-        .updateTable("nodes")
-        .set({ ...progressPlaces, claimed_by: "$claimed_by", touch: "$touch" as unknown as number })
-        .where("id", "=", "$id")
-        .where((eb) => eb.or([eb("claimed_by", "is", null), eb("claimed_by", "=", "$server")]))
-        .compile(),
-    );
-    const values = Object.entries(progressRow(progress)).map(([column, value]) => [`$${column}`, value]);
-    const touch = await this.#nextTouch();
-    const claim = { $claimed_by: isOpen && server !== "" ? server : null, $touch: touch, $server: server, $id: id };
-    await this.#db.executeQuery(filled(statement, { ...Object.fromEntries(values), ...claim }));
+    const claim = { claimed_by: isOpen && server !== "" ? server : null, touch: await this.#nextTouch() };
+    await putProgress(this.#db, { id, server, ...claim, ...progressRow(progress) });
   }
 
   async #change(): Promise<number> {
@@ -287,10 +294,7 @@ export class Nodes {
   // Writers are one at a time: what is counted here becomes visible in order.
   async #nextTouch(): Promise<number> {
     if (this.#touch === undefined) {
-      const statement = compiledOnce(this.#db, "newest touch", () =>
-        this.#db.selectFrom("nodes").select("touch").orderBy("touch", "desc").limit(1).compile(),
-      );
-      const { rows } = await this.#db.executeQuery(statement as CompiledQuery<{ touch: number }>);
+      const { rows } = await newestTouch(this.#db, {});
       this.#touch = Number(rows[0]?.touch ?? 0) + 1;
     }
     return this.#touch;
@@ -315,11 +319,6 @@ export const unseen: Progress = {
   comparing: false,
   report: undefined,
 };
-
-// Places of a statement that is made once; it is never run as it stands.
-const progressPlaces = Object.fromEntries(
-  Object.keys(progressRow(unseen)).map((column) => [column, `$${column}`]),
-) as unknown as ReturnType<typeof progressRow>;
 
 function progressRow({ software, seenAt, acked, ackedAt, degraded, refused, ...claims }: Progress) {
   return {

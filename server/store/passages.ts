@@ -3,7 +3,7 @@
 import type { Kysely, Selectable } from "kysely";
 import type { Revision } from "../../identity/position.ts";
 import { type Association, parse, print, type ResourceKey } from "../../identity/resource.ts";
-import { compiledOnce, filled } from "./compiled.ts";
+import { compiled } from "./compiled.ts";
 import type { Schema } from "./schema.ts";
 import { slices } from "./users.ts";
 
@@ -29,6 +29,10 @@ export interface Passage {
 /** Which passage, as far as somebody looked at it: one that has changed since is another one. */
 export type Seen = Pick<Passage, "key" | "revision">;
 
+const ofOwners = compiled((db, { cluster, some }: { cluster: string; some: readonly string[] }) =>
+  db.selectFrom("passages").selectAll().where("cluster", "=", cluster).where("owner", "in", some),
+);
+
 export class Passages {
   readonly #db: Kysely<Schema>;
   readonly #appended: Set<string>;
@@ -43,18 +47,8 @@ export class Passages {
   async of(cluster: string, owners: readonly string[]): Promise<Passage[]> {
     const found: Passage[] = [];
     for (const some of slices(owners)) {
-      const places = some.map((_, n) => `$owner${n}`);
-      const query = () =>
-        this.#db
-          .selectFrom("passages")
-          .selectAll()
-          .where("cluster", "=", "$cluster")
-          .where("owner", "in", places)
-          .compile();
-      const statement = some.length <= 8 ? compiledOnce(this.#db, `passages of ${some.length}`, query) : query();
-      const values = Object.fromEntries(some.map((owner, n) => [`$owner${n}`, owner]));
-      const { rows } = await this.#db.executeQuery(filled(statement, { ...values, $cluster: cluster }));
-      found.push(...(rows as Selectable<Schema["passages"]>[]).map(fromRow));
+      const { rows } = await ofOwners(this.#db, { cluster, some });
+      found.push(...rows.map(fromRow));
     }
     return found;
   }

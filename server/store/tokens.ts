@@ -2,7 +2,7 @@
 
 import type { Kysely, Selectable } from "kysely";
 import type { Role } from "../../identity/scope.ts";
-import { compiledOnce, filled } from "./compiled.ts";
+import { compiled } from "./compiled.ts";
 import type { Schema } from "./schema.ts";
 import type { Page } from "./users.ts";
 
@@ -37,6 +37,15 @@ export interface JoinToken {
   readonly expiresAt: number;
 }
 
+const byHash = compiled((db, { hash }: { hash: string }) =>
+  db
+    .selectFrom("tokens")
+    .leftJoin("orgs", "orgs.id", "tokens.org")
+    .selectAll("tokens")
+    .select("orgs.name as org_name")
+    .where("hash", "=", hash),
+);
+
 export class Tokens {
   readonly #db: Kysely<Schema>;
 
@@ -45,17 +54,8 @@ export class Tokens {
   }
 
   async byHash(hash: string): Promise<NamedToken | undefined> {
-    const statement = compiledOnce(this.#db, "token by hash", () =>
-      this.#db
-        .selectFrom("tokens")
-        .leftJoin("orgs", "orgs.id", "tokens.org")
-        .selectAll("tokens")
-        .select("orgs.name as org_name")
-        .where("hash", "=", "$hash")
-        .compile(),
-    );
-    const { rows } = await this.#db.executeQuery(filled(statement, { $hash: hash }));
-    const [row] = rows as (Selectable<Schema["tokens"]> & { org_name: string | null })[];
+    const { rows } = await byHash(this.#db, { hash });
+    const [row] = rows;
     return row && { ...fromRow(row), orgName: row.org_name ?? undefined };
   }
 

@@ -4,7 +4,7 @@ import { type Kysely, type RawBuilder, type Selectable, sql } from "kysely";
 import { fold } from "../../identity/fold.ts";
 import type { Gid, IdRange, Uid } from "../../identity/id.ts";
 import type { Name } from "../../identity/name.ts";
-import { compiledOnce, filled } from "./compiled.ts";
+import { compiled } from "./compiled.ts";
 import { insertRows } from "./insert.ts";
 import type { Schema } from "./schema.ts";
 import { type Search, userCondition, userOrder } from "./search.ts";
@@ -40,6 +40,28 @@ export interface Page {
   readonly limit: number;
 }
 
+const byIds = compiled((db, { org, some }: { org: string; some: readonly string[] }) =>
+  db.selectFrom("users").selectAll().where("org", "=", org).where("id", "in", some),
+);
+
+const byFoldedName = compiled((db, { org, name }: { org: string; name: string }) =>
+  db.selectFrom("users").selectAll().where("org", "=", org).where("user_name_folded", "=", name),
+);
+
+// Only what is new is set: SQLite writes each index of what is set, and looks at the rows that refer to it.
+const change = compiled((db, { id, ...set }: { id: string } & Partial<ReturnType<typeof changeable>>) =>
+  db.updateTable("users").set(set).where("id", "=", id),
+);
+
+const removeValues = compiled((db, { id }: { id: string }) => db.deleteFrom("user_values").where("user_id", "=", id));
+
+const takeName = compiled((db, { org, name, subject }: { org: string; name: string; subject: string }) =>
+  db
+    .insertInto("names")
+    .values({ org, name, subject })
+    .onConflict((oc) => oc.columns(["org", "name"]).doNothing()),
+);
+
 export class Users {
   readonly #db: Kysely<Schema>;
 
@@ -48,16 +70,12 @@ export class Users {
   }
 
   async get(org: string, id: string): Promise<User | undefined> {
-    const row = await this.#all(org).where("id", "=", id).selectAll().executeTakeFirst();
-    return row && fromRow(row);
+    return (await this.many(org, [id])).get(id);
   }
 
   async byUserName(org: string, userName: string): Promise<User | undefined> {
-    const statement = compiledOnce(this.#db, "user by userName", () =>
-      this.#all("$org").where("user_name_folded", "=", "$name").selectAll().compile(),
-    );
-    const { rows } = await this.#db.executeQuery(filled(statement, { $org: org, $name: fold(userName) }));
-    const [row] = rows as Selectable<Schema["users"]>[];
+    const { rows } = await byFoldedName(this.#db, { org, name: fold(userName) });
+    const [row] = rows;
     return row && fromRow(row);
   }
 
@@ -70,7 +88,7 @@ export class Users {
   async many(org: string, ids: readonly string[]): Promise<Map<string, User>> {
     const found = new Map<string, User>();
     for (const some of slices(ids)) {
-      const rows = await this.#all(org).where("id", "in", some).selectAll().execute();
+      const { rows } = await byIds(this.#db, { org, some });
       for (const row of rows) found.set(row.id, fromRow(row));
     }
     return found;
@@ -122,19 +140,15 @@ export class Users {
     await insertRows(this.#db, "users", [toRow(user)]);
   }
 
-  async put(user: User): Promise<void> {
-    const row = toRow(user);
-    // The id is left out of the update, though it is the same: setting it makes SQLite look at every row that refers to it.
-    const { id: _, ...rest } = row;
-    await this.#db
-      .insertInto("users")
-      .values(row)
-      .onConflict((oc) => oc.column("id").doUpdateSet(rest))
-      .execute();
+  /** Changes a user; the id, the org and the uid were given for ever. */
+  async put(before: User, after: User): Promise<void> {
+    const was = changeable(before);
+    const is = Object.entries(changeable(after)).filter(([column, value]) => was[column as keyof typeof was] !== value);
+    if (is.length > 0) await change(this.#db, { id: after.id, ...Object.fromEntries(is) });
   }
 
   async removeValues(id: string): Promise<void> {
-    await this.#db.deleteFrom("user_values").where("user_id", "=", id).execute();
+    await removeValues(this.#db, { id });
   }
 
   /** What a user can be searched by, who had nothing so far. */
@@ -199,15 +213,7 @@ export class Users {
 
   /** Takes a POSIX name for ever; says whether it was free, which it is if it never was anybody's. */
   async takeName(org: string, name: Name, subject: string): Promise<boolean> {
-    const statement = compiledOnce(this.#db, "take name", () =>
-      this.#db
-        .insertInto("names")
-        .values({ org: "$org", name: "$name", subject: "$subject" })
-        .onConflict((oc) => oc.columns(["org", "name"]).doNothing())
-        .compile(),
-    );
-    const values = { $org: org, $name: name, $subject: subject };
-    return (await this.#db.executeQuery(filled(statement, values))).numAffectedRows === 1n;
+    return (await takeName(this.#db, { org, name, subject })).numAffectedRows === 1n;
   }
 
   /** The subject who has or had a POSIX name. */
@@ -284,9 +290,13 @@ function fromRow(row: Selectable<Schema["users"]>): User {
 }
 
 function toRow(user: User): Selectable<Schema["users"]> {
+  const { id, org, uid, createdAt } = user;
+  return { id, org, uid, created_at: createdAt, ...changeable(user) };
+}
+
+/** What may change of a user. */
+function changeable(user: User) {
   return {
-    id: user.id,
-    org: user.org,
     origin: user.origin,
     user_name: user.userName,
     user_name_folded: fold(user.userName),
@@ -295,11 +305,9 @@ function toRow(user: User): Selectable<Schema["users"]> {
     full_name: user.fullName,
     attributes: JSON.stringify(user.attributes),
     name: user.name,
-    uid: user.uid,
     gid: user.gid ?? null,
     home: user.home ?? null,
     shell: user.shell ?? null,
-    created_at: user.createdAt,
     modified_at: user.modifiedAt,
   };
 }
