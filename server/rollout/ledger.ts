@@ -11,6 +11,7 @@ import type { Actor } from "../directory/actor.ts";
 import type { Context } from "../directory/context.ts";
 import { banNode, resyncNode } from "../directory/nodes.ts";
 import type { Cluster } from "../store/clusters.ts";
+import { Kept } from "../store/kept.ts";
 import { type Enrolment, type Node, type Progress, type SinkHealth, unseen } from "../store/nodes.ts";
 import type { Fleet, NodeState, NodeStatus } from "./fleet.ts";
 
@@ -49,11 +50,8 @@ export interface Greeting
   readonly instance: string;
 }
 
-interface Commit {
-  readonly revision: Revision;
-  /** Milliseconds since 1970; undefined: the log does not say. */
-  at: number | undefined | Promise<number | undefined>;
-}
+/** Revisions that nodes are acknowledging at one time. */
+const mostCommits = 64;
 
 const heardSaveInterval = 60_000;
 
@@ -71,8 +69,8 @@ export class Ledger implements Fleet, AsyncDisposable {
   readonly #unsaved = new Set<Entry>();
   /** Clusters as other servers left them, at the last refresh. */
   #clusters: ReadonlyMap<string, Cluster> = new Map();
-  /** When the revision that nodes ack now was committed, by cluster. */
-  readonly #commits = new Map<string, Commit>();
+  /** When revisions were committed, in milliseconds since 1970; undefined: the log does not say. */
+  readonly #commits = new Kept<number | undefined>(mostCommits);
   #saving: Promise<void> | undefined;
   /** What this server is called in a database that several share. */
   readonly #server: string;
@@ -307,25 +305,13 @@ export class Ledger implements Fleet, AsyncDisposable {
   /** Notes how long a revision took to a node. A whole fleet acks the same one: its commit is read once. */
   #time(entry: Entry, revision: Revision, ackedAt: number): void {
     const { cluster } = entry.node;
-    const known = this.#commits.get(cluster);
-    if (known?.revision === revision && typeof known.at === "number") {
-      entry.latency = Math.max(0, ackedAt - known.at);
-      return;
-    }
-    const commit = known?.revision === revision ? known : this.#readCommit(cluster, revision);
-    this.#behind(
-      Promise.resolve(commit.at).then((at) => {
-        this.note(entry, { latency: at === undefined ? undefined : Math.max(0, ackedAt - at) });
-      }),
-    );
-  }
-
-  #readCommit(cluster: string, revision: Revision): Commit {
-    const record = this.#ctx.store.read((tx) => tx.log.revision(cluster, revision));
-    const commit: Commit = { revision, at: record.then((found) => (commit.at = found?.committedAt)) };
-    this.#commits.set(cluster, commit);
-    record.catch(() => this.#commits.delete(cluster));
-    return commit;
+    const committed = this.#commits.once(`${cluster} ${revision}`, async () => {
+      return (await this.#ctx.store.read((tx) => tx.log.revision(cluster, revision)))?.committedAt;
+    });
+    const latency = (at: number | undefined) => (at === undefined ? undefined : Math.max(0, ackedAt - at));
+    if (committed instanceof Promise) {
+      this.#behind(committed.then((at) => this.note(entry, { latency: latency(at) })));
+    } else entry.latency = latency(committed);
   }
 
   #behind(work: Promise<unknown>): void {

@@ -11,6 +11,7 @@ import { kindOf, parse } from "../../identity/resource.ts";
 import { carries, type Role } from "../../identity/scope.ts";
 import { type SyncResponse, SyncResponseSchema } from "../../proto/gen/rollcall/v1/node_pb.ts";
 import { printDelta, printPosition, printResource } from "../../proto/wire.ts";
+import { Kept } from "../store/kept.ts";
 import type { Store } from "../store/store.ts";
 import { framed } from "./grpc.ts";
 
@@ -86,31 +87,6 @@ export class Frames {
       to,
       frames: [encode({ case: "snapshotBegin", value: begin }), ...chunks, encode({ case: "snapshotEnd", value: end })],
     };
-  }
-}
-
-/** The newest few of what is made once for many. What is made already is given at once. */
-class Kept<T> {
-  readonly #most: number;
-  readonly #kept = new Map<string, T | Promise<T>>();
-
-  constructor(most: number) {
-    this.#most = most;
-  }
-
-  once(key: string, make: () => Promise<T>): T | Promise<T> {
-    if (this.#kept.has(key)) return this.#kept.get(key) as T | Promise<T>;
-    const made = make();
-    this.#kept.set(key, made);
-    made.then(
-      (done) => this.#kept.has(key) && this.#kept.set(key, done),
-      () => this.#kept.delete(key),
-    );
-    for (const oldest of this.#kept.keys()) {
-      if (this.#kept.size <= this.#most) break;
-      this.#kept.delete(oldest);
-    }
-    return made;
   }
 }
 
