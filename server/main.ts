@@ -37,6 +37,7 @@ import { Ledger } from "./rollout/ledger.ts";
 import { Usher } from "./rollout/usher.ts";
 import { scim } from "./scim/routes.ts";
 import { routing } from "./scim/unroutable.ts";
+import { checkpoint } from "./store/checkpoints.ts";
 import { copyDatabase } from "./store/copy.ts";
 import { isPostgres, openReader, openStore } from "./store/engine.ts";
 import type { Store } from "./store/store.ts";
@@ -77,6 +78,7 @@ async function main(options: Options): Promise<void> {
   const { database, kubernetes } = options;
   const issuers = kubernetes === undefined ? [] : await readIssuers(kubernetes);
   await using store = await openStore(database, now);
+  await using _checkpoints = isPostgres(database) ? undefined : checkpoint(database, log);
   const ctx: Context = { store, now, newId: randomUUIDv7, newSecret };
   await seed(ctx);
   await ensureAdminToken(ctx, join(options.data, "admin-token"));
