@@ -7,35 +7,49 @@ import { type Clock, Heads } from "./heads.ts";
 
 const at = (revision: bigint): Position => ({ epoch: { seq: 1n, id: "e" }, revision, digest: nothing });
 
-/** A clock in which telling takes a while, and rests last until the test ends them or they are cut short. */
+/** A clock in which telling takes a while, all of it this thread's, and rests last until the test ends them or they are cut short. */
 function slowClock(roundTakes: number) {
   let now = 0;
+  let spent = 0;
   const rests: { ms: number; end: () => void }[] = [];
+  const work = (ms: number): void => {
+    now += ms;
+    spent += ms;
+  };
   const clock: Clock = {
-    now: () => (now += roundTakes / 2),
+    now: () => now,
+    spent: () => spent,
     sleep: (ms, signal) =>
       new Promise((resolve) => {
-        rests.push({ ms, end: resolve });
+        const end = (): void => {
+          now += ms;
+          resolve();
+        };
+        rests.push({ ms, end });
         signal.addEventListener("abort", () => resolve());
       }),
   };
-  return { clock, rests };
+  return { clock, rests, work, tell: () => work(roundTakes) };
 }
 
 async function settled(): Promise<void> {
   for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
 
-function follow(heads: Heads): bigint[] {
+function follow(heads: Heads, tell?: () => void): bigint[] {
   const told: bigint[] = [];
-  heads.follow("c", "login", at(1n), { moved: ({ revision }) => told.push(revision) });
+  const moved = ({ revision }: Position): void => {
+    told.push(revision);
+    tell?.();
+  };
+  heads.follow("c", "login", at(1n), { moved });
   return told;
 }
 
 test("the first change is told at once; those after it while a fleet is told go together, after as long a rest", async () => {
-  const { clock, rests } = slowClock(80);
+  const { clock, rests, tell } = slowClock(40);
   const heads = new Heads(clock);
-  const told = follow(heads);
+  const told = follow(heads, tell);
   void heads.move("c", "login", at(2n), false);
   await settled();
   expect(told).toEqual([2n]);
@@ -49,9 +63,9 @@ test("the first change is told at once; those after it while a fleet is told go 
 });
 
 test("the longer changes go on without a break, the longer are the rests, up to a limit; a break begins anew", async () => {
-  const { clock, rests } = slowClock(80);
+  const { clock, rests, tell } = slowClock(40);
   const heads = new Heads(clock);
-  const told = follow(heads);
+  const told = follow(heads, tell);
   const rest = async (revision: bigint): Promise<number | undefined> => {
     const before = rests.at(-1);
     void heads.move("c", "login", at(revision), false);
@@ -68,17 +82,36 @@ test("the longer changes go on without a break, the longer are the rests, up to 
   expect(told).toEqual([2n, 3n, 4n, 5n, 6n, 7n, 8n]);
 });
 
-test("no rest is longer than a second and a half", async () => {
-  const { clock, rests } = slowClock(8_000);
-  void new Heads(clock).move("c", "login", at(2n), false);
+test("what answers cost is rested for too", async () => {
+  const { clock, rests, work, tell } = slowClock(40);
+  const heads = new Heads(clock);
+  follow(heads, tell);
+  void heads.move("c", "login", at(2n), false);
   await settled();
-  expect(rests.map(({ ms }) => ms)).toEqual([1_500]);
+  work(30);
+  rests[0]?.end();
+  await settled();
+  expect(rests.map(({ ms }) => ms)).toEqual([40, 30]);
+});
+
+test("no rest is longer than a second and a half, whatever is spent meanwhile", async () => {
+  const { clock, rests, work, tell } = slowClock(8_000);
+  const heads = new Heads(clock);
+  const told = follow(heads, tell);
+  void heads.move("c", "login", at(2n), false);
+  await settled();
+  void heads.move("c", "login", at(3n), false);
+  work(1_000);
+  rests[0]?.end();
+  await settled();
+  expect(rests[0]?.ms).toBe(1_500);
+  expect(told).toEqual([2n, 3n]);
 });
 
 test("a revocation waits for no rest", async () => {
-  const { clock } = slowClock(80);
+  const { clock, tell } = slowClock(40);
   const heads = new Heads(clock);
-  const told = follow(heads);
+  const told = follow(heads, tell);
   void heads.move("c", "login", at(2n), false);
   await settled();
   void heads.move("c", "login", at(3n), true);

@@ -1,9 +1,9 @@
 /**
  * The heads of the logs, as a thread with streams was told them, and the streams that want to know when one moves.
  *
- * A change is told at once. What follows while a fleet is still being told waits as long as that took, and goes as one; the
- * longer it goes on like this, the longer is the rest between two rounds: a burst of writes would else have every node told
- * of every one of them, and leave no processor to who writes. Where access is taken away, nothing waits.
+ * A change is told at once. What follows while a fleet is still being told waits for as long as that costs this thread, and
+ * goes as one; the longer it goes on like this, the longer is the rest between two rounds: a burst of writes would else have
+ * every node told of every one of them, and leave no processor to who writes. Where access is taken away, nothing waits.
  */
 
 import { setImmediate as nextTurn } from "node:timers/promises";
@@ -19,6 +19,8 @@ export interface Follower {
 /** Time, in milliseconds. `sleep` ends early, and well, when it is aborted. */
 export interface Clock {
   now(): number;
+  /** How much of a processor this thread has had. */
+  spent(): number;
   sleep(ms: number, signal: AbortSignal): Promise<void>;
 }
 
@@ -29,13 +31,19 @@ interface Scope {
   telling: AbortController | undefined;
 }
 
+/** When a round began, by both clocks. */
+interface Began {
+  readonly now: number;
+  readonly spent: number;
+}
+
 /** Streams told in one go before other work gets a turn: a flat loop over thousands stalled the event loop for 300 ms. */
 const slice = 100;
 
 /** The longest that a change waits for the next round, in milliseconds. */
 const longestRest = 1_500;
 
-/** Of rounds without a break, this one and all after it rest as many times as long as they took. */
+/** Of rounds without a break, this one and all after it rest as many times as long as they cost. */
 const mostRests = 4;
 
 export class Heads {
@@ -72,16 +80,27 @@ export class Heads {
       const rest = new AbortController();
       scope.telling = rest;
       told = scope.head;
-      const began = this.#clock.now();
+      const began = { now: this.#clock.now(), spent: this.#clock.spent() };
       let count = 0;
       for (const follower of scope.followers) {
         follower.moved(scope.head);
         if (++count % slice === 0) await nextTurn();
       }
-      const took = this.#clock.now() - began;
-      if (took > 0) await this.#clock.sleep(Math.min(took * Math.min(rounds, mostRests), longestRest), rest.signal);
+      await this.#rest(began, Math.min(rounds, mostRests), rest.signal);
     }
     scope.telling = undefined;
+  }
+
+  /** Rests so many times as long as the round costs this thread. It goes on costing after everybody was told: they answer. */
+  async #rest(began: Began, times: number, signal: AbortSignal): Promise<void> {
+    const told = this.#clock.now();
+    for (;;) {
+      const now = this.#clock.now();
+      const due = (this.#clock.spent() - began.spent) * (1 + times) - (now - began.now);
+      const most = longestRest - (now - told);
+      if (signal.aborted || Math.min(due, most) < 1) return;
+      await this.#clock.sleep(Math.min(due, most), signal);
+    }
   }
 
   #scope(cluster: string, role: Role, head: Position): Scope {

@@ -1,8 +1,9 @@
 /** A thread that holds streams: its own port, its own reader of the log; whatever is written is asked for at the desk. */
 
+import { setPriority } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
-import { pino } from "pino";
+import { type Logger, pino } from "pino";
 import { openReader } from "../store/engine.ts";
 import type { StreamsStart, ToStreams } from "./control.ts";
 import { Desk } from "./desk.ts";
@@ -11,13 +12,20 @@ import { Heads } from "./heads.ts";
 import { listen, type NodePort } from "./node-port.ts";
 import { Turns } from "./turns.ts";
 
+const niceness = 10;
+
 async function main(port: MessagePort, start: StreamsStart): Promise<void> {
   const log = pino({ base: null }, pino.destination({ fd: 2, sync: true }));
+  yieldToWriter(log);
   await using reader = openReader(start.database);
   using desk = new Desk(port);
   const now = performance.now.bind(performance);
   const heads = new Heads({
     now,
+    spent: () => {
+      const { user, system } = process.threadCpuUsage();
+      return (user + system) / 1000;
+    },
     sleep: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => undefined),
   });
   const frames = new Frames(reader);
@@ -31,6 +39,18 @@ async function main(port: MessagePort, start: StreamsStart): Promise<void> {
       else hear(message, nodes, desk, heads);
     });
   });
+}
+
+/**
+ * This thread, on Linux, and nothing else of the process: nice(2). Where processors are short, a fleet that is being told
+ * would keep who writes waiting.
+ */
+function yieldToWriter(log: Logger): void {
+  try {
+    setPriority(niceness);
+  } catch (err) {
+    log.warn({ err }, "threads with streams run at the priority of the one that writes");
+  }
 }
 
 function hear(

@@ -99,6 +99,8 @@ const change = await repeated(rounds, async (round) => {
 
 say(`${showRounds(change)}; the floor ${showRounds(floor.rounds)}`);
 say("200 writes a second");
+// A server that runs has compiled its code, and its clients have their connections.
+await writesAtRate(200, 2_000);
 const calmFrom = Date.now();
 const writes = await writesAtRate(200, 10_000);
 const calmStall = await longestStall(calmFrom);
