@@ -112,23 +112,23 @@ function data(message: Buffer): Buffer {
   return frame(frameKind.data, 0, 1, Buffer.concat([Buffer.from([0]), uint32(message.length), message]));
 }
 
-/** What a whole scope is told at once is read once: the bytes of a message, and what follows from them. */
+/** What a whole scope is told at once is read once: the bytes of its frame, and what follows from them. */
 interface Read {
-  readonly message: Buffer;
+  readonly frame: Buffer;
   readonly position: Buffer;
   readonly revision: number;
   /** The frame that acknowledges it. */
   readonly ack: Buffer;
 }
 let last: Read | undefined;
+const none = Buffer.alloc(0);
 
 function read(message: Buffer, kind: number, positionField: number): Read | undefined {
-  if (last?.message.equals(message)) return last;
   const found = within(within(message, kind) ?? Buffer.alloc(0), positionField);
   if (!found) return undefined;
   const position = Buffer.from(found);
   const ack = data(field(say.ack, field(1, position)));
-  last = { message: Buffer.from(message), position, revision: revisionOf(position), ack };
+  last = { frame: data(message), position, revision: revisionOf(position), ack };
   return last;
 }
 
@@ -141,8 +141,8 @@ export class LightAgent {
   readonly #events: Events;
   readonly #context: SecureContext;
   #socket: TLSSocket | undefined;
-  #bytes: Buffer = Buffer.alloc(0);
-  #grpc: Buffer = Buffer.alloc(0);
+  #bytes: Buffer = none;
+  #grpc: Buffer = none;
 
   constructor(context: SecureContext, events: Events) {
     this.#context = context;
@@ -153,8 +153,8 @@ export class LightAgent {
     const options = { host, port, secureContext: this.#context, ALPNProtocols: ["h2"], servername: "localhost" };
     const socket = connect(options);
     this.#socket = socket;
-    this.#bytes = Buffer.alloc(0);
-    this.#grpc = Buffer.alloc(0);
+    this.#bytes = none;
+    this.#grpc = none;
     socket.setNoDelay(true);
     socket.once("secureConnect", () => {
       socket.write(Buffer.concat([opening, data(this.#hello())]));
@@ -200,6 +200,7 @@ export class LightAgent {
   }
 
   #hear(bytes: Buffer): void {
+    if (this.#bytes.length + this.#grpc.length === 0 && last?.frame.equals(bytes)) return this.#hold(last);
     let rest = this.#bytes.length === 0 ? bytes : Buffer.concat([this.#bytes, bytes]);
     while (rest.length >= 9) {
       const length = rest.readUIntBE(0, 3);
@@ -207,7 +208,7 @@ export class LightAgent {
       this.#frame(rest[3] ?? 0, rest[4] ?? 0, rest.subarray(9, 9 + length));
       rest = rest.subarray(9 + length);
     }
-    this.#bytes = rest.length === 0 ? Buffer.alloc(0) : Buffer.from(rest);
+    this.#bytes = rest.length === 0 ? none : Buffer.from(rest);
   }
 
   #frame(kind: number, flags: number, payload: Buffer): void {
@@ -226,7 +227,7 @@ export class LightAgent {
       this.#message(rest.subarray(5, 5 + length));
       rest = rest.subarray(5 + length);
     }
-    this.#grpc = rest.length === 0 ? Buffer.alloc(0) : Buffer.from(rest);
+    this.#grpc = rest.length === 0 ? none : Buffer.from(rest);
   }
 
   #message(message: Buffer): void {
