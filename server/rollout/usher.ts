@@ -20,6 +20,9 @@ export interface Watched extends Pick<Fleet, "onChange"> {
 /** A cluster is looked at at most this often, in milliseconds: ten thousand acks are not ten thousand looks. */
 const breath = 20;
 
+/** Of many who wait, or in a large fleet, a look takes long: the next one waits so many times as long, and leaves the thread to others. */
+const rests = 9;
+
 /** How often it is looked whatever happens, in milliseconds: doorbells may be lost, and limits pass. */
 const lookEvery = 1000;
 
@@ -35,6 +38,8 @@ export class Usher implements AsyncDisposable {
   readonly #stopping = new DisposableStack();
   readonly #due = new Set<string>();
   #work: Promise<void> = Promise.resolve();
+  /** How long the last look took, in milliseconds. */
+  #took = 0;
   #isTroubled = false;
 
   constructor(ctx: Context, fleet: Watched, log: Pick<Logger, "warn" | "error">) {
@@ -67,10 +72,13 @@ export class Usher implements AsyncDisposable {
   #schedule(cluster: string): void {
     if (this.#due.has(cluster) || this.#stopping.disposed) return;
     this.#due.add(cluster);
-    setTimeout(() => {
-      this.#due.delete(cluster);
-      this.#queue(() => this.#lookAt(cluster));
-    }, breath);
+    setTimeout(
+      () => {
+        this.#due.delete(cluster);
+        this.#queue(() => this.#lookAt(cluster));
+      },
+      Math.max(breath, this.#took * rests),
+    );
   }
 
   /** One look after another; what fails is tried again by the next. */
@@ -88,6 +96,12 @@ export class Usher implements AsyncDisposable {
   }
 
   async #lookAt(id: string): Promise<void> {
+    const began = performance.now();
+    await this.#letPass(id);
+    this.#took = performance.now() - began;
+  }
+
+  async #letPass(id: string): Promise<void> {
     const { cluster, passages } = await this.#ctx.store.read(async (tx) => {
       return { cluster: await tx.clusters.get(id), passages: await tx.passages.all(id) };
     });

@@ -1,6 +1,7 @@
 /** Identity before Slurm on the way in, Slurm before identity on the way out; with limits, over restarts, and once. */
 
-import { expect, test } from "vitest";
+import { pino } from "pino";
+import { expect, test, vi } from "vitest";
 import { nothing, shift } from "../../identity/digest.ts";
 import type { Grant } from "../../identity/grant.ts";
 import { keyOf, type Resource } from "../../identity/resource.ts";
@@ -497,4 +498,33 @@ test("a dry run says what would follow, what of it later, and what the controlle
     "remove 1 account",
   ]);
   expect(await passages(site)).toEqual([]);
+});
+
+test("a fleet that takes long to look at is not looked at all the time, and who waits is let in", async () => {
+  const { site, ctl, c1, l1, ada } = await physics();
+  await using _site = site;
+  let looks = 0;
+  const slow = {
+    onChange: (listener: (cluster: string) => void) => site.ledger.onChange(listener),
+    each(cluster: string) {
+      looks += 1;
+      for (const end = performance.now() + 20; performance.now() < end; );
+      return site.ledger.each(cluster);
+    },
+  };
+  const usher = new Usher(site.directory.ctx, slow, pino({ level: "silent" }));
+  usher.start();
+  await site.directory.group("slurm-users", [ada]);
+  const began = performance.now();
+  while (performance.now() - began < 1_500) {
+    // The login node does not know her yet: she waits, and is looked at.
+    for (const node of [ctl, c1]) await node.ack();
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  // A tenth of the time at most, and once a second whatever happens.
+  expect(looks).toBeGreaterThan(1);
+  expect(looks).toBeLessThanOrEqual(Math.ceil((performance.now() - began) / 200) + 3);
+  await l1.ack();
+  await vi.waitFor(async () => expect(await accounts(site)).toEqual(["physics"]), { timeout: 10_000 });
+  await usher[Symbol.asyncDispose]();
 });
