@@ -16,12 +16,17 @@ import { enrolled, Holder, until } from "../processes/holder.ts";
 import { createDatabase, Postgres } from "../processes/postgres.ts";
 import { startBin } from "../processes/started.ts";
 
-test.each(["SIGINT", "SIGKILL"] as const)("it ends by %s in the middle of writes and comes back", async (signal) => {
+test.each([
+  ["ends by SIGINT in the middle of writes and comes back", "SIGINT", "up"],
+  ["ends by SIGKILL in the middle of writes and comes back", "SIGKILL", "up"],
+  ["ends by SIGKILL in the middle of writes, and its standby takes over", "SIGKILL", "takeOver"],
+] as const)("it %s", async (_, signal, how) => {
   await using folder = await mkdtempDisposable(join(tmpdir(), "rollcall-database-"));
   const socket = join(folder.path, "socket");
   await chmod(folder.path, 0o755);
   await using postgres = await Postgres.start(socket);
   await using plane = await ControlPlane.start(undefined, ["--database", await createDatabase({ socket })]);
+  if (how === "takeOver") await postgres.addStandby();
   const { server, identities } = await enrolled(plane, 2);
   const holders = identities.map((identity) => new Holder(server, identity));
   await plane.scim("POST", "/Groups", { displayName: "slurm-users", members: [] });
@@ -49,7 +54,7 @@ test.each(["SIGINT", "SIGKILL"] as const)("it ends by %s in the middle of writes
   using late = new Holder(server, known);
   await until(() => late.ended !== undefined);
   expect(late.ended).toMatch(/14 UNAVAILABLE: the database/);
-  await postgres.up();
+  await postgres[how]();
   const before = accepted.length;
   await until(() => accepted.length > before + 20);
   isOver = true;

@@ -2,12 +2,15 @@
 
 import { execFile, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { chown, glob, mkdir, readFile, rm } from "node:fs/promises";
+import { chown, glob, mkdir, readFile, rm, symlink } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { promisify } from "node:util";
 import pg from "pg";
 import { openStore } from "../../server/store/engine.ts";
 import { Started } from "./started.ts";
+
+const socketName = ".s.PGSQL.5432";
 
 export class Postgres implements AsyncDisposable {
   readonly #folder: string;
@@ -15,6 +18,7 @@ export class Postgres implements AsyncDisposable {
   readonly #as: { uid?: number; gid?: number };
   readonly #settings: readonly string[];
   #server: Started | undefined;
+  #standby: Started | undefined;
 
   private constructor(
     folder: string,
@@ -49,10 +53,34 @@ export class Postgres implements AsyncDisposable {
   }
 
   async up(): Promise<void> {
-    const flags = this.#settings.flatMap((setting) => ["-c", setting]);
-    const args = ["-D", join(this.#folder, "data"), ...flags];
-    this.#server = new Started(spawn(join(this.#programs, "postgres"), args, { ...this.#as, cwd: this.#folder }));
+    this.#server = this.#run("data");
     await this.#server.says(/ready to accept connections/);
+  }
+
+  /** Adds a standby that has every commit before it is answered. */
+  async addStandby(): Promise<void> {
+    const socket = join(this.#folder, "standby");
+    await mkdir(socket, { mode: 0o700 });
+    if (this.#as.uid !== undefined) await chown(socket, this.#as.uid, this.#as.gid ?? this.#as.uid);
+    const to = ["--pgdata", join(this.#folder, "standby-data"), "--write-recovery-conf", "--no-sync"];
+    const from = ["--host", this.#folder, "--username", "postgres", "--checkpoint=fast"];
+    const as = { ...this.#as, cwd: this.#folder };
+    await promisify(execFile)(join(this.#programs, "pg_basebackup"), [...to, ...from], as);
+    this.#standby = this.#run("standby-data", [`unix_socket_directories=${socket}`]);
+    await this.#standby.says(/ready to accept read-only connections/);
+    await this.#ask(this.#folder, "alter system set synchronous_standby_names = '*'");
+    await this.#ask(this.#folder, "select pg_reload_conf()");
+    for (let state: unknown; state !== "sync"; await sleep(50)) {
+      state = (await this.#ask(this.#folder, "select sync_state from pg_stat_replication"))[0]?.["sync_state"];
+    }
+  }
+
+  /** The standby becomes the one that is written to, where the other was, which is down. */
+  async takeOver(): Promise<void> {
+    const socket = join(this.#folder, "standby");
+    await this.#ask(socket, "select pg_promote()");
+    await rm(join(this.#folder, socketName), { force: true });
+    await symlink(join(socket, socketName), join(this.#folder, socketName));
   }
 
   /** SIGINT: at once, as a fail-over does it; SIGKILL: as a power cut. */
@@ -60,8 +88,23 @@ export class Postgres implements AsyncDisposable {
     await this.#server?.end(signal);
   }
 
+  #run(data: string, more: readonly string[] = []): Started {
+    const flags = [...this.#settings, ...more].flatMap((setting) => ["-c", setting]);
+    const args = ["-D", join(this.#folder, data), ...flags];
+    return new Started(spawn(join(this.#programs, "postgres"), args, { ...this.#as, cwd: this.#folder }));
+  }
+
+  async #ask(socket: string, statement: string): Promise<Record<string, unknown>[]> {
+    const client = new pg.Client({ connectionString: urlOf(socket, "postgres") });
+    await client.connect();
+    const { rows } = await client.query<Record<string, unknown>>(statement);
+    await client.end();
+    return rows;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.down("SIGINT");
+    await this.#standby?.end("SIGINT");
     await rm(this.#folder, { recursive: true, force: true });
   }
 }
