@@ -1,6 +1,6 @@
 /** The log of SQLite is carried over beside the writer, on real files. */
 
-import { copyFile, mkdtemp } from "node:fs/promises";
+import { copyFile, mkdtempDisposable } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import SqliteDatabase from "better-sqlite3";
@@ -9,13 +9,12 @@ import { expect, test, vi } from "vitest";
 import { checkpoint } from "./checkpoints.ts";
 import { openSqlite } from "./sqlite.ts";
 
-async function newFolder(): Promise<string> {
-  return mkdtemp(join(tmpdir(), "rollcall-checkpoints-"));
-}
+const newFolder = () => mkdtempDisposable(join(tmpdir(), "rollcall-checkpoints-"));
 
 /** Orgs that the database holds without its log. */
 async function carriedOver(path: string): Promise<unknown[]> {
-  const copy = join(await newFolder(), "copy.db");
+  await using folder = await newFolder();
+  const copy = join(folder.path, "copy.db");
   await copyFile(path, copy);
   const database = new SqliteDatabase(copy);
   try {
@@ -28,7 +27,8 @@ async function carriedOver(path: string): Promise<unknown[]> {
 }
 
 test("what was written stands in the database within seconds, while its writer goes on", async () => {
-  const path = join(await newFolder(), "rollcall.db");
+  await using folder = await newFolder();
+  const path = join(folder.path, "rollcall.db");
   await using store = await openSqlite(path, Date.now);
   const add = (name: string): Promise<void> => store.write((tx) => tx.clusters.addOrg({ id: name, name }, 0));
   await add("first");
@@ -44,9 +44,10 @@ test("what was written stands in the database within seconds, while its writer g
 
 test("a database that cannot be opened is told of, and nothing else fails", async () => {
   const told: string[] = [];
+  await using folder = await newFolder();
   const log = pino({ base: null }, { write: (line: string) => told.push(line) });
   {
-    await using _checkpoints = checkpoint(join(await newFolder(), "nowhere", "rollcall.db"), log);
+    await using _checkpoints = checkpoint(join(folder.path, "nowhere", "rollcall.db"), log);
     await vi.waitFor(() => expect(told).toHaveLength(1), { timeout: 20_000 });
   }
   expect(told[0]).toContain("the write-ahead log is carried over by its writer from now on");

@@ -1,8 +1,5 @@
 /** A statement that is made once gives what one made for the occasion would, whatever it was first made for. */
 
-import { mkdtemp } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import SqliteDatabase from "better-sqlite3";
 import { Kysely, SqliteDialect } from "kysely";
 import { afterAll, expect, test } from "vitest";
@@ -10,8 +7,7 @@ import { compiled } from "./compiled.ts";
 import { insertRows, putRows } from "./insert.ts";
 import type { Schema } from "./schema.ts";
 
-const path = join(await mkdtemp(join(tmpdir(), "rollcall-compiled-")), "names.db");
-const database = new SqliteDatabase(path);
+const database = new SqliteDatabase(":memory:");
 database.exec("create table names (org text not null, name text not null, subject text, primary key (org, name))");
 const db = new Kysely<Schema>({ dialect: new SqliteDialect({ database }) });
 afterAll(() => db.destroy());
@@ -33,7 +29,11 @@ const found = async (org: string, some: readonly string[]): Promise<string[]> =>
 };
 
 test("values and lists of any length, made once for each length that is usual", async () => {
-  await insertRows(db, "names", [...names.map((name) => ({ org: "a", name, subject: name }))]);
+  await insertRows(
+    db,
+    "names",
+    names.map((name) => ({ org: "a", name, subject: name })),
+  );
   await insertRows(db, "names", [{ org: "b", name: "n10", subject: "other" }]);
   for (let round = 0; round < 3; round++) {
     for (const length of [1, 2, 8]) {
