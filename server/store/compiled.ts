@@ -20,10 +20,11 @@ export class Compiled<Row> {
   once(db: Kysely<Schema>, shape: string, compile: () => CompiledQuery<Row>): CompiledQuery<Row> {
     const { adapter } = db.getExecutor();
     const statements = this.#made.get(adapter) ?? new Map<string, CompiledQuery<Row>>();
-    this.#made.set(adapter, statements);
-    const statement = statements.get(shape) ?? compile();
-    if (statements.size < 500) statements.set(shape, statement);
-    return statement;
+    const known = statements.get(shape);
+    if (known) return known;
+    const made = compile();
+    if (statements.size < 500) this.#made.set(adapter, statements.set(shape, made));
+    return made;
   }
 }
 
