@@ -49,24 +49,12 @@ test("values and lists of any length, made once for each length that is usual", 
 });
 
 test("rows are added, and put over those of the same key", async () => {
-  await putRows(
-    db,
-    "names",
-    ["org", "name"],
-    [
-      { org: "c", name: "x", subject: "1" },
-      { org: "c", name: "y", subject: "2" },
-    ],
-  );
-  await putRows(
-    db,
-    "names",
-    ["org", "name"],
-    [
-      { org: "c", name: "y", subject: "3" },
-      { org: "c", name: "z", subject: "4" },
-    ],
-  );
+  const put = (values: Readonly<Record<string, string>>): Promise<void> => {
+    const rows = Object.entries(values).map(([name, subject]) => ({ org: "c", name, subject }));
+    return putRows(db, "names", ["org", "name"], rows);
+  };
+  await put({ x: "1", y: "2" });
+  await put({ y: "3", z: "4" });
   const rows = await db
     .selectFrom("names")
     .select(["name", "subject"])

@@ -41,8 +41,7 @@ export class Postgres implements AsyncDisposable {
     const [initdb] = await Array.fromAsync(glob("/usr/lib/postgresql/*/bin/initdb"));
     if (!initdb) throw new Error("no PostgreSQL on this machine: install Debian's postgresql");
     const as: { uid?: number; gid?: number } = process.getuid?.() === 0 ? await userOf("postgres") : {};
-    await mkdir(folder, { mode: 0o700 });
-    if (as.uid !== undefined) await chown(folder, as.uid, as.gid ?? as.uid);
+    await makeFolder(folder, as);
     const postgres = new Postgres(folder, initdb.replace(/initdb$/, ""), as, settings);
     // A collation that is not by code point: what is sorted or compared must not depend on it.
     const collation = ["--locale=C.UTF-8", "--locale-provider=icu", "--icu-locale=en-US"];
@@ -60,25 +59,24 @@ export class Postgres implements AsyncDisposable {
   /** Adds a standby that has every commit before it is answered. */
   async addStandby(): Promise<void> {
     const socket = join(this.#folder, "standby");
-    await mkdir(socket, { mode: 0o700 });
-    if (this.#as.uid !== undefined) await chown(socket, this.#as.uid, this.#as.gid ?? this.#as.uid);
+    await makeFolder(socket, this.#as);
     const to = ["--pgdata", join(this.#folder, "standby-data"), "--write-recovery-conf", "--no-sync"];
     const from = ["--host", this.#folder, "--username", "postgres", "--checkpoint=fast"];
     const as = { ...this.#as, cwd: this.#folder };
     await promisify(execFile)(join(this.#programs, "pg_basebackup"), [...to, ...from], as);
     this.#standby = this.#run("standby-data", [`unix_socket_directories=${socket}`]);
     await this.#standby.says(/ready to accept read-only connections/);
-    await this.#ask(this.#folder, "alter system set synchronous_standby_names = '*'");
-    await this.#ask(this.#folder, "select pg_reload_conf()");
+    await ask(this.#folder, "alter system set synchronous_standby_names = '*'");
+    await ask(this.#folder, "select pg_reload_conf()");
     for (let state: unknown; state !== "sync"; await sleep(50)) {
-      state = (await this.#ask(this.#folder, "select sync_state from pg_stat_replication"))[0]?.["sync_state"];
+      state = (await ask(this.#folder, "select sync_state from pg_stat_replication"))[0]?.["sync_state"];
     }
   }
 
   /** The standby becomes the one that is written to, where the other was, which is down. */
   async takeOver(): Promise<void> {
     const socket = join(this.#folder, "standby");
-    await this.#ask(socket, "select pg_promote()");
+    await ask(socket, "select pg_promote()");
     await rm(join(this.#folder, socketName), { force: true });
     await symlink(join(socket, socketName), join(this.#folder, socketName));
   }
@@ -92,14 +90,6 @@ export class Postgres implements AsyncDisposable {
     const flags = [...this.#settings, ...more].flatMap((setting) => ["-c", setting]);
     const args = ["-D", join(this.#folder, data), ...flags];
     return new Started(spawn(join(this.#programs, "postgres"), args, { ...this.#as, cwd: this.#folder }));
-  }
-
-  async #ask(socket: string, statement: string): Promise<Record<string, unknown>[]> {
-    const client = new pg.Client({ connectionString: urlOf(socket, "postgres") });
-    await client.connect();
-    const { rows } = await client.query<Record<string, unknown>>(statement);
-    await client.end();
-    return rows;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -139,11 +129,22 @@ export async function createDatabase({
   template = "template1",
 } = {}): Promise<string> {
   if (socket === undefined) throw new Error("these tests run on SQLite");
+  await ask(socket, `create database ${name} template ${template}`);
+  return urlOf(socket, name);
+}
+
+async function ask(socket: string, statement: string): Promise<Record<string, unknown>[]> {
   const client = new pg.Client({ connectionString: urlOf(socket, "postgres") });
   await client.connect();
-  await client.query(`create database ${name} template ${template}`);
+  const { rows } = await client.query<Record<string, unknown>>(statement);
   await client.end();
-  return urlOf(socket, name);
+  return rows;
+}
+
+/** A folder that only whoever runs PostgreSQL may enter. */
+async function makeFolder(path: string, { uid, gid }: { uid?: number; gid?: number }): Promise<void> {
+  await mkdir(path, { mode: 0o700 });
+  if (uid !== undefined) await chown(path, uid, gid ?? uid);
 }
 
 function urlOf(socket: string, database: string): string {
