@@ -1,5 +1,8 @@
 /** Streams in several threads are one server to everybody: to operators, to agents, and to two agents of one name. */
 
+import { mkdtempDisposable, readdir, readFile } from "node:fs/promises";
+import { getPriority, tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { NodeService } from "../../proto/gen/rollcall/v1/node_pb.ts";
 import { ControlPlane } from "../processes/control-plane.ts";
@@ -45,4 +48,25 @@ test("a node port that is taken is said, and ends the start", async () => {
   await using plane = await ControlPlane.start();
   const second = ControlPlane.start(undefined, ["--stream-threads", "2", "--node-listen", plane.urls.nodes]);
   await expect(second).rejects.toThrow(/EADDRINUSE/);
+});
+
+test("threads with streams make way for the one that writes", async () => {
+  await using plane = await ControlPlane.start(undefined, ["--stream-threads", "2"]);
+  const { pid } = plane.process.process;
+  const niceness = new Map<string, number>();
+  for (const thread of await readdir(`/proc/${pid}/task`)) {
+    // proc_pid_stat(5): field 19, of which the first that has no parentheses is the third.
+    const stat = await readFile(`/proc/${pid}/task/${thread}/stat`, "utf8");
+    niceness.set(thread, Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[16]));
+  }
+  expect(niceness.get(String(pid))).toBe(getPriority());
+  expect([...niceness.values()].filter((nice) => nice === 10)).toHaveLength(2);
+});
+
+test("an embedded database is brought up to its log while the server runs", async () => {
+  await using folder = await mkdtempDisposable(join(tmpdir(), "rollcall-threads-"));
+  const file = join(folder.path, "rollcall.db");
+  await using plane = await ControlPlane.start(folder.path, ["--database", file]);
+  await plane.scim("POST", "/Users", { userName: "ada-in-the-log", active: true });
+  await until(async () => (await readFile(file, "latin1")).includes("ada-in-the-log"));
 });
