@@ -31,7 +31,8 @@ export class SimulatedSlurm {
     const words = argumentsOf(call);
     this.calls.push([call.program, ...words].join(" "));
     if (call.program === "scancel") {
-      this.jobs = this.jobs.filter(({ id }) => !call.names.includes(id));
+      const isMeant = ({ isQueued }: Job) => isQueued || !call.head.includes("--state=PENDING");
+      this.jobs = this.jobs.filter((job) => !(call.names.includes(job.id) && isMeant(job)));
       return;
     }
     const [, act, what] = words;

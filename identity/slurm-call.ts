@@ -7,7 +7,7 @@ export interface Call {
   /** What it is for, for people: `add 2 users to physics`. */
   readonly what: string;
   readonly program: "sacctmgr" | "scancel";
-  /** Before the names: `add`, `user`. */
+  /** Before the names: `add`, `user`; for scancel, which of them. */
   readonly head: readonly string[];
   /** Users or accounts; for scancel, jobs by number. */
   readonly names: readonly string[];
@@ -19,7 +19,7 @@ export interface Call {
 export const namesPerCall = 1_000;
 
 const name = /^[a-z0-9_][a-z0-9_-]{0,63}$/;
-const word = /^(add|modify|delete|user|account|where|set|[a-z]{1,24}=[A-Za-z0-9 ._:()/+,=-]{0,512})$/;
+const word = /^(add|modify|delete|user|account|where|set|--state=PENDING|[a-z]{1,24}=[A-Za-z0-9 ._:()/+,=-]{0,512})$/;
 
 /** Whether it can be passed to a program as the name of a user or an account. */
 export function isPassable(value: string): boolean {
@@ -32,7 +32,7 @@ export function argumentsOf({ program, head, names, tail }: Call): string[] {
   if (stranger !== undefined || names.length === 0) {
     throw new Error(`${JSON.stringify(stranger ?? "nothing")} must not be passed to ${program}`);
   }
-  if (program === "scancel") return [...names];
+  if (program === "scancel") return [...head, ...names];
   return ["-i", ...head, `name=${names.join(",")}`, ...tail];
 }
 

@@ -41,6 +41,8 @@ export interface Job {
   readonly id: string;
   readonly uid: number;
   readonly account: string;
+  /** It has not started: where nobody may start jobs any more, it never will. */
+  readonly isQueued: boolean;
 }
 
 /** An association that Rollcall made, or is about to make. */

@@ -5,7 +5,7 @@ import { SimulatedSlurm } from "./simulated-slurm.ts";
 import { argumentsOf } from "./slurm-call.ts";
 import { type Owned, settled, wantedOf } from "./slurm-state.ts";
 import { type Plan, planWork } from "./slurm-work.ts";
-import { anAssociation, aUser } from "./testing.ts";
+import { aJob, anAssociation, aUser } from "./testing.ts";
 
 const nobody: Owned = { users: new Set(), associations: new Map() };
 
@@ -101,9 +101,9 @@ describe("the calls that make Slurm what a copy wants", () => {
     site.settle(...stays, use("physics", 1));
     site.said();
     site.slurm.jobs = [
-      { id: "1", uid: 200_001, account: "physics" },
-      { id: "2", uid: 200_001, account: "optics" },
-      { id: "3", uid: 200_002, account: "physics" },
+      aJob("1", { user: 1, account: "physics" }),
+      aJob("2", { user: 1, account: "optics" }),
+      aJob("3", { user: 2, account: "physics" }),
     ];
     expect(site.plan(stays).waiting).toEqual([{ what: "cancels 1 job of user1 in physics", for: "jobs" }]);
     site.settle(...stays);
@@ -120,7 +120,7 @@ describe("the calls that make Slurm what a copy wants", () => {
     const physics = account("physics");
     site.settle(physics, aUser(1), aUser(2), use("physics", 1, { jobs: "finish" }), use("physics", 2));
     site.said();
-    site.slurm.jobs = [1, 2].map((n) => ({ id: `${n}`, uid: 200_000 + n, account: "physics" }));
+    site.slurm.jobs = [1, 2].map((user) => aJob(`${user}`, { user, account: "physics" }));
     const after = [physics, aUser(2, { name: "renamed" }), use("physics", 2)];
     const plan = site.settle(...after);
     expect(plan.waiting).toEqual([
@@ -131,6 +131,28 @@ describe("the calls that make Slurm what a copy wants", () => {
     site.slurm.jobs = [];
     site.settle(...after);
     expect([...site.slurm.associations.keys()]).toEqual(["physics/renamed"]);
+  });
+
+  test("of jobs that may finish, those that have not started are cancelled: they never would", () => {
+    const site = new Site();
+    const physics = account("physics");
+    site.settle(physics, aUser(1), use("physics", 1, { jobs: "finish" }));
+    site.said();
+    const theirs = { user: 1, account: "physics" };
+    site.slurm.jobs = [
+      aJob("1", theirs),
+      aJob("2", { ...theirs, isQueued: true }),
+      // Tasks of a job array, of which one runs: the others are listed under one number, which may be its own.
+      aJob("1", { ...theirs, isQueued: true }),
+      aJob("3", { ...theirs, isQueued: true, user: 2 }),
+    ];
+    expect(site.plan([physics]).waiting).toEqual([
+      { what: "cancels 2 jobs of user1 in physics", for: "jobs" },
+      { what: "waits for 1 job of user1 in physics to finish", for: "finish", uid: 200_001 },
+    ]);
+    site.settle(physics);
+    expect(site.said().filter((call) => call.startsWith("scancel"))).toEqual(["scancel --state=PENDING 2 1"]);
+    expect(site.slurm.jobs.map(({ id }) => id)).toEqual(["1", "3"]);
   });
 
   test("nothing is removed while nobody says whether jobs run", () => {
@@ -388,7 +410,9 @@ test("L3: whatever is wanted, one after the other, Slurm ends as the last of it;
       site.slurm.associations.set("a0/user0", { account: "a0", user: "user0", limits: { maxjobs: "9" } });
       for (const [n, resources] of history.entries()) {
         site.settle(...resources);
-        site.slurm.jobs = jobs.map((user, job) => ({ id: `${n}${job}`, uid: 200_000 + user, account: `a${job % 4}` }));
+        site.slurm.jobs = jobs.map((user, job) =>
+          aJob(`${n}${job}`, { user, account: `a${job % 4}`, isQueued: job % 3 === 0 }),
+        );
       }
       site.slurm.jobs = [];
       const last = history.at(-1) ?? [];

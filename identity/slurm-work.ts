@@ -4,7 +4,7 @@
  *
  * 1. Only what is Rollcall's is changed or removed (slurm-state.ts). What stands in the way and is not is named in `foreign`.
  * 2. Who leaves an account can start nothing there from the first call on; then their jobs go or end; then the association. Only
- *    jobs of that person in that account.
+ *    jobs of that person in that account. One that has not started never ends by itself: it goes, whatever the rule says.
  * 3. An account comes after the one above it, and goes when nothing stands below it any more.
  * 4. An association comes only once its user is known on this node: Slurm would refuse their jobs for ever.
  */
@@ -66,10 +66,24 @@ export function leavers({ state, owned, wanted }: Pick<Planning, "state" | "owne
   );
 }
 
-/** Jobs of who left some accounts that are not to run on, by number. */
-export function jobsToCancel(leaving: readonly Claim[], jobs: readonly Job[], wanted: SlurmWanted): string[] {
+/** Cancels what is not to go on of those who left some accounts. */
+export function cancelJobs(
+  what: string,
+  { leaving, jobs, wanted }: { leaving: readonly Claim[]; jobs: readonly Job[]; wanted: SlurmWanted },
+): Call[] {
   const stay = stayers(wanted);
-  return leaving.flatMap((claim) => (mayFinish(claim, stay) ? [] : jobsOf(claim, jobs)));
+  const [finishing, ending] = [new Set<string>(), new Set<string>()];
+  for (const claim of leaving) {
+    if (stay.has(placeOf(claim))) continue;
+    for (const { id, isQueued } of jobsOf(claim, jobs)) {
+      if (claim.jobs === "cancel") ending.add(id);
+      else if (isQueued) finishing.add(id);
+    }
+  }
+  const scancel = (head: readonly string[], names: ReadonlySet<string>): Call[] =>
+    inChunks({ what, program: "scancel", head, names: [...names], tail: [] });
+  // Of a job array one number stands for all that have not started; and one may have started since it was listed.
+  return [...scancel([], ending), ...scancel(["--state=PENDING"], finishing)];
 }
 
 export function planWork(planning: Planning): Plan {
@@ -126,15 +140,18 @@ class Work {
     }
     const stay = stayers(wanted);
     for (const claim of this.#leaving) {
-      const count = jobsOf(claim, state.jobs).length;
-      if (count === 0) continue;
-      const theirs = `${count === 1 ? "1 job" : `${count} jobs`} of ${claim.user} in ${claim.account}`;
-      if (mayFinish(claim, stay)) {
-        this.#waiting.push({ what: `waits for ${theirs} to finish`, for: "finish", uid: claim.uid });
-      } else this.#waiting.push({ what: `cancels ${theirs}`, for: "jobs" });
+      const theirs = `of ${claim.user} in ${claim.account}`;
+      const jobs = jobsOf(claim, state.jobs);
+      const goesOn = (job: Job) => stay.has(placeOf(claim)) || (claim.jobs === "finish" && !job.isQueued);
+      const finishing = countOf(jobs.filter(goesOn));
+      const ending = countOf(jobs.filter((job) => !goesOn(job)));
+      if (ending) this.#waiting.push({ what: `cancels ${ending} ${theirs}`, for: "jobs" });
+      if (finishing)
+        this.#waiting.push({ what: `waits for ${finishing} ${theirs} to finish`, for: "finish", uid: claim.uid });
     }
-    const cancelled = jobsToCancel(this.#leaving, state.jobs ?? [], wanted);
-    this.#call({ what: "cancel jobs of who left", program: "scancel", head: [], names: cancelled, tail: [] });
+    this.#calls.push(
+      ...cancelJobs("cancel jobs of who left", { leaving: this.#leaving, jobs: state.jobs ?? [], wanted }),
+    );
     if (state.jobs === undefined && this.#leaving.length > 0) {
       this.#waiting.push({ what: "cannot tell whether who left has jobs: slurmctld does not answer", for: "time" });
     }
@@ -416,13 +433,19 @@ function stayers({ associations }: SlurmWanted): Set<string> {
   return new Set([...associations.values()].map(({ account, uid }) => `${account}/${uid}`));
 }
 
-/** Whether what runs may run on. */
-function mayFinish({ account, uid, jobs }: Claim, stay: ReadonlySet<string>): boolean {
-  return jobs === "finish" || stay.has(`${account}/${uid}`);
+function placeOf({ account, uid }: Claim): string {
+  return `${account}/${uid}`;
 }
 
-function jobsOf({ uid, account }: Claim, jobs: readonly Job[] = []): string[] {
-  return [...new Set(jobs.filter((job) => job.uid === Number(uid) && job.account === account).map(({ id }) => id))];
+function jobsOf({ uid, account }: Claim, jobs: readonly Job[] = []): Job[] {
+  return jobs.filter((job) => job.uid === Number(uid) && job.account === account);
+}
+
+/** How many, in words; undefined: none. */
+function countOf(jobs: readonly Job[]): string | undefined {
+  const count = new Set(jobs.map(({ id }) => id)).size;
+  if (count === 0) return undefined;
+  return count === 1 ? "1 job" : `${count} jobs`;
 }
 
 function removed(accounts: readonly string[]): string {

@@ -5,6 +5,7 @@ import fc from "fast-check";
 import type { Gid, Uid } from "./id.ts";
 import type { Name } from "./name.ts";
 import { type Association, type Key, keyOf, type Resource, type ResourceKey, type User } from "./resource.ts";
+import type { Job } from "./slurm-state.ts";
 import { parseSshKey } from "./ssh-key.ts";
 import type { SudoCommands } from "./sudo.ts";
 
@@ -57,6 +58,14 @@ export function aSudo(group: number, commands: SudoCommands): Resource {
 export function anAssociation(account: string, user: number, limits: Association["limits"]): Association {
   const uid = (200_000 + user) as Uid;
   return { kind: "association", account, uid, isDefault: user % 2 === 0, adminLevel: "none", limits, jobs: "cancel" };
+}
+
+/** A job of whom {@link aUser} makes. */
+export function aJob(
+  id: string,
+  { user, account, isQueued = false }: { user: number; account: string; isQueued?: boolean },
+): Job {
+  return { id, uid: 200_000 + user, account, isQueued };
 }
 
 const anyAccount = fc.constantFrom("physics", "optics", "a-b_9");

@@ -2,7 +2,7 @@ import { pino } from "pino";
 import { expect, test } from "vitest";
 import { origin, type Position } from "../../identity/position.ts";
 import type { Resource, ResourceKey } from "../../identity/resource.ts";
-import { anAssociation, aUser } from "../../identity/testing.ts";
+import { aJob, anAssociation, aUser } from "../../identity/testing.ts";
 import type { Clock } from "../clock.ts";
 import { foldersIn, prepareFolders } from "../folders.ts";
 import { type SlurmPolicy, unstated } from "../policy/policy.ts";
@@ -118,7 +118,7 @@ test("what somebody changed is put back on the timer, and said until the next lo
 test("a removal that waits for jobs holds the revision back, and is looked at again in a moment", async () => {
   await using site = await openSink();
   await site.looks(() => site.step(2n, ["account/physics"], [physics, ...ada]));
-  site.programs.slurm.jobs = [{ id: "7", uid: 200_001, account: "physics" }];
+  site.programs.slurm.jobs = [aJob("7", { user: 1, account: "physics" })];
   site.programs.fault = (call) => (call.startsWith("scancel") ? { says: "not yet" } : undefined);
   await site.looks(() => site.step(3n, ["association/physics/200001"], [physics, aUser(1)]));
   expect(site.sink.health).toEqual({
@@ -137,7 +137,7 @@ test("jobs that may finish hold nobody else back: who left is named apart until 
   await using site = await openSink();
   const finishing = { ...anAssociation("physics", 1, {}), isDefault: true, jobs: "finish" as const };
   await site.looks(() => site.step(2n, ["account/physics"], [physics, aUser(1), finishing]));
-  site.programs.slurm.jobs = [{ id: "7", uid: 200_001, account: "physics" }];
+  site.programs.slurm.jobs = [aJob("7", { user: 1, account: "physics" })];
   await site.looks(() => site.step(3n, ["association/physics/200001"], [physics, aUser(1)]));
   const reason = "waits for 1 job of user1 in physics to finish";
   expect(site.sink.health).toEqual({ sink: "slurm", revision: 3n, reason, lingering: [200_001] });

@@ -81,9 +81,9 @@ export function parseAccounting(
 
 /** Jobs that are not over, of everybody. @throws Away. */
 export async function readJobs(run: Run): Promise<Job[]> {
-  const rows = rowsOf(await show(run, "squeue", ["-a", "-h", "-o", "%A|%U|%a"]));
-  return rows.flatMap(([id = "", uid = "", account = ""]) =>
-    /^[0-9]+$/.test(id) && /^[0-9]+$/.test(uid) ? { id, uid: Number(uid), account } : [],
+  const rows = rowsOf(await show(run, "squeue", ["-a", "-h", "-o", "%A|%U|%a|%T"]));
+  return rows.flatMap(([id = "", uid = "", account = "", state = ""]) =>
+    /^[0-9]+$/.test(id) && /^[0-9]+$/.test(uid) ? { id, uid: Number(uid), account, isQueued: state === "PENDING" } : [],
   );
 }
 

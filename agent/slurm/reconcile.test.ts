@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { parseName } from "../../identity/name.ts";
 import type { Resource } from "../../identity/resource.ts";
 import { type SlurmWanted, wantedOf } from "../../identity/slurm-state.ts";
-import { anAssociation, aUser } from "../../identity/testing.ts";
+import { aJob, anAssociation, aUser } from "../../identity/testing.ts";
 import { foldersIn, prepareFolders } from "../folders.ts";
 import { SimulatedDisk } from "../simulated-disk.ts";
 import { Away } from "./program.ts";
@@ -120,12 +120,18 @@ describe("reconciling", () => {
     const ground = new Ground();
     const finishing = { ...use("physics", 2), jobs: "finish" as const };
     await ground.pass(wantedOf([account("physics"), ...people(2), aUser(2), finishing]));
-    ground.programs.slurm.jobs = [0, 1, 2, 3].map((n) => ({ id: `${n}`, uid: 200_000 + n, account: "physics" }));
-    ground.programs.slurm.jobs.push({ id: "9", uid: 200_001, account: "legacy" });
+    ground.programs.slurm.jobs = [0, 1, 2, 3].map((user) => aJob(`${user}`, { user, account: "physics" }));
+    ground.programs.slurm.jobs.push(
+      aJob("8", { user: 2, account: "physics", isQueued: true }),
+      aJob("9", { user: 1, account: "legacy" }),
+    );
     ground.programs.accountingAway = "sacctmgr: error: Sending PersistInit msg: Connection refused";
     await expect(ground.pass(physics(1))).rejects.toThrow("Connection refused");
     expect(ground.programs.slurm.jobs.map(({ id }) => id)).toEqual(["0", "2", "3", "9"]);
-    expect(ground.programs.slurm.calls.filter((call) => call.startsWith("scancel"))).toEqual(["scancel 1"]);
+    expect(ground.programs.slurm.calls.filter((call) => call.startsWith("scancel"))).toEqual([
+      "scancel 1",
+      "scancel --state=PENDING 8",
+    ]);
   });
 
   test("an account is not taken for unused by a listing that is older than it", async () => {

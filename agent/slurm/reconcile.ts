@@ -3,9 +3,9 @@
  * a call proves nothing in either direction. Each call is made once; what is not true after it is left for the next time.
  */
 
-import { argumentsOf, type Call, halved, inChunks } from "../../identity/slurm-call.ts";
+import { argumentsOf, type Call, halved } from "../../identity/slurm-call.ts";
 import type { SlurmState, SlurmWanted } from "../../identity/slurm-state.ts";
-import { jobsToCancel, leavers, newcomers, type Plan, planWork, type Waiting } from "../../identity/slurm-work.ts";
+import { cancelJobs, leavers, newcomers, type Plan, planWork, type Waiting } from "../../identity/slurm-work.ts";
 import { Away, oneLine, type Run, refuseAway } from "./program.ts";
 import { knownUsers, readAccounting, readJobs } from "./read.ts";
 import type { Record } from "./record.ts";
@@ -69,11 +69,10 @@ async function look({ run, cluster, record, adopts }: Site, wanted: SlurmWanted)
 
 /** Jobs need slurmctld alone: those of who left are cancelled also while accounting is away. @throws Away: nor can jobs be. */
 async function cancelWithoutAccounting({ run, record, tell }: Site, wanted: SlurmWanted): Promise<void> {
-  const left = [...record.owned.associations].flatMap(([key, claim]) => (wanted.associations.has(key) ? [] : claim));
-  if (left.length === 0) return;
-  const jobs = jobsToCancel(left, (await readJobs(run).catch(unanswered)) ?? [], wanted);
-  const what = "cancel jobs of who left, without accounting";
-  for (const call of inChunks({ what, program: "scancel", head: [], names: jobs, tail: [] })) {
+  const leaving = [...record.owned.associations].flatMap(([key, claim]) => (wanted.associations.has(key) ? [] : claim));
+  if (leaving.length === 0) return;
+  const jobs = (await readJobs(run).catch(unanswered)) ?? [];
+  for (const call of cancelJobs("cancel jobs of who left, without accounting", { leaving, jobs, wanted })) {
     tell(call);
     await run(call.program, argumentsOf(call), patience);
   }

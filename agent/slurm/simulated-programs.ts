@@ -28,7 +28,11 @@ export class SimulatedPrograms {
       return { code: 1, stdout: "", stderr: this.accountingAway };
     if (program === "scontrol") return said("ClusterName             = HPC\n");
     if (program === "squeue")
-      return said(this.slurm.jobs.map(({ id, uid, account }) => `${id}|${uid}|${account}\n`).join(""));
+      return said(
+        this.slurm.jobs
+          .map(({ id, uid, account, isQueued }) => `${id}|${uid}|${account}|${isQueued ? "PENDING" : "RUNNING"}\n`)
+          .join(""),
+      );
     if (args.includes("show")) return said(this.#show(args[3] ?? ""));
     const fault = this.fault([program, ...args].join(" "));
     if (typeof fault === "object") return { code: 1, stdout: "", stderr: fault.says };
@@ -42,7 +46,13 @@ export class SimulatedPrograms {
     const at = args.findIndex((word) => word.startsWith("name="));
     const call =
       program === "scancel"
-        ? ({ what: "", program, head: [], names: args, tail: [] } as const)
+        ? ({
+            what: "",
+            program,
+            head: args.filter((word) => word.startsWith("-")),
+            names: args.filter((word) => !word.startsWith("-")),
+            tail: [],
+          } as const)
         : ({
             what: "",
             program: "sacctmgr",

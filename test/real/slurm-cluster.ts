@@ -41,8 +41,14 @@ export async function removeRule(plane: HostedPlane, group: string, account = gr
   await plane.client(ClusterService).removeRule({ rule, urgent: true });
 }
 
-/** Submits a batch job as somebody. @throws Error with what sbatch says. */
-export async function start(slurm: Slurm, user: string, account: string, script: string): Promise<void> {
+/** Submits a batch job as somebody; `more` are words for sbatch. @throws Error with what it says. */
+export async function start(
+  slurm: Slurm,
+  user: string,
+  account: string,
+  script: string,
+  more: readonly string[] = [],
+): Promise<void> {
   const { code, stderr } = await slurm.as(
     slurm.controller,
     user,
@@ -52,6 +58,7 @@ export async function start(slurm: Slurm, user: string, account: string, script:
     account,
     "-o",
     "/dev/null",
+    ...more,
     "--wrap",
     script,
   );

@@ -49,7 +49,8 @@ describeHosts("a Slurm cluster", () => {
       "root|default root account|root",
       "thesis|thesis|rollcall",
     ]);
-    const [uid = ""] = /^\d+/.exec((await controller.run("id", ["-u", "ada"])).stdout) ?? [];
+    const uidOf = async (name: string) => (await controller.run("id", ["-u", name])).stdout.trim();
+    const uid = await uidOf("ada");
     expect((await compute.run("getent", ["-s", "files", "passwd", "ada"])).code, "known from nss cache only").toBe(2);
     const first = await slurm.as(controller, "ada", "srun", "-A", "physics", "sh", "-c", "id -u; hostname");
     expect(first, first.stderr).toMatchObject({ code: 0, stdout: `${uid}\ncompute-1\n` });
@@ -83,15 +84,22 @@ describeHosts("a Slurm cluster", () => {
     await until(async () => (await compute.run("getent", ["passwd", "ada"])).code, 2);
     await slurm.idle();
 
-    // Leaves an account whose jobs may finish: nothing new starts, and what runs ends by itself.
+    // Leaves an account whose jobs may finish: nothing new starts, what waits to start is gone, and what runs ends by itself.
     const bob = await person("bob");
     await plane.addMember(everybody, bob);
     const thesis = await group("thesis", bob);
     await has(["thesis|bob"]);
+    const bobsUid = await uidOf("bob");
     await start(slurm, "bob", "thesis", "until [ -e /tmp/go ]; do sleep 0.1; done; touch /tmp/finished");
+    await until(() => slurm.jobs(), [`${bobsUid}|thesis|RUNNING`]);
+    await start(slurm, "bob", "thesis", "true", ["--begin=now+1hour"]);
+    // All tasks of an array but the first, which runs, are one line of squeue.
+    await start(slurm, "bob", "thesis", "until [ -e /tmp/go ]; do sleep 0.1; done", ["--array=1-3%1"]);
+    await until(async () => (await slurm.jobs()).filter((job) => job.endsWith("|RUNNING")).length, 2);
     await plane.patch("Groups", thesis, { op: "remove", path: `members[value eq "${bob}"]` });
     await until(async () => (await slurm.show("association", "maxsubmit", "users=bob")).join(), "0");
     await expect(start(slurm, "bob", "thesis", "true")).rejects.toThrow("AssocMaxSubmitJobLimit");
+    await until(() => slurm.jobs(), [`${bobsUid}|thesis|RUNNING`, `${bobsUid}|thesis|RUNNING`]);
     expect(await slurm.associations()).toContain("thesis|bob");
     await compute.write("/tmp/go", "");
     await has([]);
