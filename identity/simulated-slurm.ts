@@ -90,6 +90,8 @@ export class SimulatedSlurm {
         return;
       case "modify": {
         if (!found) throw new Error("Nothing modified");
+        const renamed = fields.get("newname");
+        if (renamed !== undefined) return this.#rename(name, renamed);
         const wanted = fields.get("defaultaccount");
         if (wanted !== undefined && !this.associations.has(`${wanted}/${name}`))
           throw new Error("no such default account");
@@ -107,6 +109,20 @@ export class SimulatedSlurm {
         }
         if (!fields.has("partition")) this.partitioned.delete(key);
         return;
+    }
+  }
+
+  #rename(before: string, after: string): void {
+    if (this.users.has(after)) throw new Error("already exists");
+    const record = this.users.get(before);
+    this.users.delete(before);
+    if (record) this.users.set(after, record);
+    for (const associations of [this.associations, this.partitioned]) {
+      for (const [key, each] of [...associations]) {
+        if (each.user !== before) continue;
+        associations.delete(key);
+        associations.set(`${each.account}/${after}`, { ...each, user: after });
+      }
     }
   }
 

@@ -33,11 +33,13 @@ class Site {
   owned = nobody;
   adopts = false;
   unknown = new Set<string>();
+  readonly elsewhere = new Set<string>();
 
   plan(resources: readonly Resource[]): Plan {
     const isKnown = (user: string) => !this.unknown.has(user);
     const { slurm, owned, adopts } = this;
-    return planWork({ state: slurm.state(), owned, wanted: wantedOf(resources), isKnown, adopts });
+    const state = { ...slurm.state(), elsewhere: { accounts: new Set<string>(), users: this.elsewhere } };
+    return planWork({ state, owned, wanted: wantedOf(resources), isKnown, adopts });
   }
 
   settle(...resources: readonly Resource[]): Plan {
@@ -115,22 +117,19 @@ describe("the calls that make Slurm what a copy wants", () => {
     expect(site.slurm.jobs.map(({ id }) => id)).toEqual(["2", "3"]);
   });
 
-  test("jobs that may finish are waited for, also those of somebody who goes on under another name", () => {
+  test("jobs that may finish are waited for", () => {
     const site = new Site();
     const physics = account("physics");
-    site.settle(physics, aUser(1), aUser(2), use("physics", 1, { jobs: "finish" }), use("physics", 2));
+    site.settle(physics, aUser(1), use("physics", 1, { jobs: "finish" }));
     site.said();
-    site.slurm.jobs = [1, 2].map((user) => aJob(`${user}`, { user, account: "physics" }));
-    const after = [physics, aUser(2, { name: "renamed" }), use("physics", 2)];
-    const plan = site.settle(...after);
-    expect(plan.waiting).toEqual([
+    site.slurm.jobs = [aJob("1", { user: 1, account: "physics" })];
+    expect(site.settle(physics).waiting).toEqual([
       { what: "waits for 1 job of user1 in physics to finish", for: "finish", uid: 200_001 },
-      { what: "waits for 1 job of user2 in physics to finish", for: "finish", uid: 200_002 },
     ]);
     expect(site.said().join("\n")).not.toMatch(/scancel|delete/);
     site.slurm.jobs = [];
-    site.settle(...after);
-    expect([...site.slurm.associations.keys()]).toEqual(["physics/renamed"]);
+    site.settle(physics);
+    expect(site.slurm.associations.size).toBe(0);
   });
 
   test("of jobs that may finish, those that have not started are cancelled: they never would", () => {
@@ -153,6 +152,125 @@ describe("the calls that make Slurm what a copy wants", () => {
     site.settle(physics);
     expect(site.said().filter((call) => call.startsWith("scancel"))).toEqual(["scancel --state=PENDING 2 1"]);
     expect(site.slurm.jobs.map(({ id }) => id)).toEqual(["1", "3"]);
+  });
+
+  describe("somebody who goes on under another name", () => {
+    const physics = account("physics");
+    const [before, after] = [aUser(1), aUser(1, { name: "ada1" })];
+    const goesOn = [physics, after, use("physics", 1, { limits: { maxjobs: "4" } })];
+    const jobs = [
+      aJob("1", { user: 1, account: "physics" }),
+      aJob("2", { user: 1, account: "physics", isQueued: true }),
+    ];
+
+    test("is renamed with all that they have: jobs go on, also those that wait; what they leave meanwhile they leave", () => {
+      const site = new Site();
+      site.settle(physics, account("optics"), before, use("physics", 1, { isDefault: true }), use("optics", 1));
+      site.said();
+      site.slurm.jobs = jobs;
+      site.settle(...goesOn, account("optics"));
+      expect(site.said()).toEqual([
+        "sacctmgr -i modify user where name=user1 set newname=ada1",
+        "sacctmgr -i modify user where name=ada1 cluster=hpc account=optics partition= set maxjobs=0 maxsubmitjobs=0",
+        "sacctmgr -i modify user where name=ada1 cluster=hpc account=physics partition= set maxjobs=4",
+        "sacctmgr -i delete user where name=ada1 cluster=hpc account=optics partition=",
+      ]);
+      expect([site.slurm.jobs, [...site.slurm.users.keys()]]).toEqual([jobs, ["ada1"]]);
+      expect(site.settle(physics)).toMatchObject({ owned: nobody });
+      expect(site.slurm.users.size + site.slurm.jobs.length, "and leaves under the new name").toBe(0);
+    });
+
+    test("is renamed once, whether or not the call arrived", () => {
+      for (const arrives of [true, false]) {
+        const site = new Site();
+        site.settle(physics, before, use("physics", 1));
+        const { calls, owned } = site.plan(goesOn);
+        site.owned = owned;
+        if (arrives) for (const call of calls) site.slurm.run(call);
+        site.said();
+        site.settle(...goesOn);
+        expect(site.said().length, String(arrives)).toBe(arrives ? 0 : 2);
+        site.settle(physics);
+        expect(site.slurm.users.size, "it was Rollcall's all the time").toBe(0);
+      }
+    });
+
+    test("is renamed once the node knows the new name", () => {
+      const site = new Site();
+      site.settle(physics, before, use("physics", 1));
+      site.unknown.add("ada1");
+      site.said();
+      site.slurm.jobs = jobs;
+      expect(site.settle(...goesOn).waiting).toHaveLength(2);
+      site.unknown.clear();
+      site.settle(...goesOn);
+      expect(site.said()).toEqual([
+        "sacctmgr -i modify user where name=user1 set newname=ada1",
+        "sacctmgr -i modify user where name=ada1 cluster=hpc account=physics partition= set maxjobs=4",
+      ]);
+    });
+
+    test("and whose old name is somebody else's from then on", () => {
+      const site = new Site();
+      site.settle(physics, before, use("physics", 1));
+      site.slurm.jobs = jobs;
+      site.settle(...goesOn, aUser(2, { name: "user1" }), use("physics", 2));
+      expect([...site.slurm.associations.keys()].toSorted()).toEqual(["physics/ada1", "physics/user1"]);
+      expect(site.owned.associations.get("physics/ada1")).toMatchObject({ uid: 200_001 });
+    });
+
+    test("and whom somebody removed meanwhile is made anew", () => {
+      const site = new Site();
+      site.settle(physics, before, use("physics", 1));
+      for (const made of [site.slurm.users, site.slurm.associations]) made.clear();
+      site.said();
+      site.settle(...goesOn);
+      expect(site.said()).toEqual(["sacctmgr -i add user name=ada1 cluster=hpc account=physics maxjobs=4"]);
+    });
+
+    test("twice, the first time with jobs left under the old name", () => {
+      const site = new Site();
+      site.settle(physics, before, use("physics", 1));
+      site.elsewhere.add("user1");
+      site.slurm.jobs = jobs;
+      site.settle(...goesOn);
+      site.elsewhere.clear();
+      site.said();
+      site.settle(physics, aUser(1, { name: "countess1" }), use("physics", 1, { limits: { maxjobs: "4" } }));
+      expect(site.said().filter((call) => call.includes("newname"))).toHaveLength(1);
+      site.slurm.jobs = [];
+      site.settle(physics, aUser(1, { name: "countess1" }), use("physics", 1));
+      expect([...site.slurm.associations.keys()]).toEqual(["physics/countess1"]);
+    });
+
+    const physicsOf = (user: string) => ({ account: "physics", user, limits: {} });
+    test.each<[string, (site: Site) => void]>([
+      ["another cluster", ({ elsewhere }) => elsewhere.add("user1")],
+      ["a user of the new name", ({ slurm }) => slurm.users.set("ada1", { defaultAccount: "", adminLevel: "none" })],
+      [
+        "somebody's association",
+        ({ slurm }) => slurm.associations.set("root/user1", { ...physicsOf("user1"), account: "root" }),
+      ],
+      ["an association for a partition", ({ slurm }) => slurm.partitioned.set("physics/user1", physicsOf("user1"))],
+      ["whoever made the user", (site) => (site.owned = { ...site.owned, users: new Set() })],
+    ])(
+      "whom %s stands in the way of has both names until the jobs are over: all of them, none is cancelled",
+      (_, stand) => {
+        const site = new Site();
+        site.settle(physics, before, use("physics", 1));
+        stand(site);
+        site.said();
+        site.slurm.jobs = jobs;
+        expect(site.settle(...goesOn).waiting).toEqual([
+          { what: "waits for 2 jobs of user1 in physics to finish", for: "finish", uid: 200_001 },
+        ]);
+        expect(site.said()).toEqual(["sacctmgr -i add user name=ada1 cluster=hpc account=physics maxjobs=4"]);
+        site.slurm.jobs = [];
+        site.settle(...goesOn);
+        const left = [...site.slurm.associations.keys()].filter((key) => key.startsWith("physics/"));
+        expect(left).toEqual(["physics/ada1"]);
+      },
+    );
   });
 
   test("nothing is removed while nobody says whether jobs run", () => {
@@ -379,6 +497,7 @@ const anyWanted = fc
   .record({
     parents: fc.tuple(...[0, 1, 2, 3].map(() => fc.option(fc.nat(3), { nil: undefined }))),
     named: fc.uniqueArray(fc.nat(3)),
+    renamed: fc.uniqueArray(fc.nat(3)),
     uses: fc.uniqueArray(
       fc.record({
         account: fc.nat(3),
@@ -389,8 +508,8 @@ const anyWanted = fc
       { selector: ({ account: a, user }) => `${a}/${user}` },
     ),
   })
-  .map(({ parents, named, uses }): Resource[] => [
-    ...[0, 1, 2, 3].map((n) => aUser(n)),
+  .map(({ parents, named, renamed, uses }): Resource[] => [
+    ...[0, 1, 2, 3].map((n) => aUser(n, renamed.includes(n) ? { name: `other${n}` } : {})),
     ...named.map((n) => {
       const above = parents[n];
       return account(`a${n}`, above === undefined ? {} : { parent: `a${above}` });

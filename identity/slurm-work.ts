@@ -13,6 +13,7 @@ import type { Uid } from "./id.ts";
 import { type AdminLevel, adminLevels } from "./slurm.ts";
 import { type Call, inChunks, isPassable } from "./slurm-call.ts";
 import { closed, isClosed, type Limits, limitWords } from "./slurm-limit.ts";
+import { renameUsers } from "./slurm-rename.ts";
 import {
   type Claim,
   type Job,
@@ -87,13 +88,24 @@ export function cancelJobs(
 }
 
 export function planWork(planning: Planning): Plan {
-  const work = new Work(planning);
+  const { calls, state, owned } = renameUsers(planning.state, planning.owned, planning);
+  const work = new Work({ ...planning, state, owned });
   work.close();
   work.accounts();
   work.associations();
   work.users();
   work.remove();
-  return work.plan();
+  const plan = work.plan();
+  if (calls.length === 0) return plan;
+  return { ...plan, calls: [...calls, ...plan.calls], owned: eitherOf(planning.owned, plan.owned) };
+}
+
+/** Until Slurm was read again, nobody knows which of two names it has. */
+function eitherOf(before: Owned, after: Owned): Owned {
+  return {
+    users: before.users.union(after.users),
+    associations: new Map([...before.associations, ...after.associations]),
+  };
 }
 
 class Work {
@@ -133,12 +145,13 @@ class Work {
   /** Nobody who leaves an account starts anything there from here on; what runs there is cancelled, unless it may end by itself. */
   close(): void {
     const { state, wanted } = this.#in;
-    const open = this.#leaving.filter((claim) => !isClosed(limitsOf(state, claim)));
+    const stay = stayers(wanted);
+    // Whoever goes on under another name cannot use the old one; what they have queued there is to start.
+    const open = this.#leaving.filter((claim) => !stay.has(placeOf(claim)) && !isClosed(limitsOf(state, claim)));
     for (const [account, claims] of Map.groupBy(open, (claim) => claim.account)) {
       const words = limitWords({}, closed);
       this.#modifyUsers(`let nobody who leaves ${account} start jobs`, namesOf(claims), { account, words });
     }
-    const stay = stayers(wanted);
     for (const claim of this.#leaving) {
       const theirs = `of ${claim.user} in ${claim.account}`;
       const jobs = jobsOf(claim, state.jobs);

@@ -6,6 +6,7 @@
 
 import { expect, test } from "vitest";
 import { JobsOnLeave } from "../../proto/gen/rollcall/v1/cluster_pb.ts";
+import { DirectoryService } from "../../proto/gen/rollcall/v1/directory_pb.ts";
 import { hostileInputs } from "../hostile.ts";
 import { openLab } from "../lab/host.ts";
 import { Slurm, slurmPackages } from "../lab/slurm.ts";
@@ -147,6 +148,27 @@ describeHosts("a Slurm cluster", () => {
     await calls.goWrong("lose");
     await plane.addMember(optics, bob);
     await has(["optics|bob", "physics|bob", "physics|cleo"]);
+
+    // Is called otherwise, and the agent dies over it: what runs goes on, and what waits starts.
+    const eve = await person("eve");
+    for (const id of [everybody, physics]) await plane.addMember(id, eve);
+    const three = ["optics|bob", "physics|bob", "physics|cleo"];
+    await has([...three, "physics|eve"]);
+    const evesUid = await uidOf("eve");
+    await start(slurm, "eve", "physics", "until [ -e /tmp/go-on ]; do sleep 0.1; done; touch /tmp/ran");
+    await start(slurm, "eve", "physics", "id -u >/tmp/started", ["--dependency=singleton", "--job-name=wrap"]);
+    await until(() => slurm.jobs(), [`${evesUid}|physics|PENDING`, `${evesUid}|physics|RUNNING`]);
+    await calls.goWrong("kill-after");
+    await plane.client(DirectoryService).renameUser({ user: "eve", posixName: "evelyn" });
+    await agent.process.ended();
+    await agent.start();
+    await has([...three, "physics|evelyn"]);
+    expect(await slurm.jobs()).toEqual([`${evesUid}|physics|PENDING`, `${evesUid}|physics|RUNNING`]);
+    await compute.write("/tmp/go-on", "");
+    await until(() => slurm.jobs(), []);
+    expect((await compute.run("cat", ["/tmp/ran", "/tmp/started"])).stdout).toBe(`${evesUid}\n`);
+    await plane.patch("Users", eve, { op: "replace", path: "active", value: false });
+    await has(three);
 
     // Daemons go and come: only Slurm waits.
     await slurm.down("slurmdbd");
