@@ -2,8 +2,8 @@
 
 import { readFileSync } from "node:fs";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { connect, createSecureContext, type TLSSocket } from "node:tls";
-import { LightAgent, type Target } from "./light-agent.ts";
+import { createSecureContext, type TLSSocket } from "node:tls";
+import { dial, LightAgent, type Target } from "./light-agent.ts";
 
 export type Order =
   | { readonly kind: "connect"; readonly target: Target }
@@ -124,22 +124,21 @@ async function obey(order: Order): Promise<void> {
       const answer = Buffer.alloc(order.answer, 1);
       await eachConnected(chains.length, async (n) => {
         const secureContext = createSecureContext({ ca, key, cert: chains[n] ?? "", minVersion: "TLSv1.3" });
-        const socket = connect({ ...order.target, secureContext, servername: "localhost" });
-        const one = { socket, at: 0 };
-        floor.push(one);
-        let heard = 0;
-        socket.setNoDelay(true);
-        socket.on("error", () => {});
         await new Promise<void>((resolve) => {
-          // The server says one byte once it has read the client's certificate: then the handshake is over on both sides.
-          socket.on("data", (bytes) => {
+          let heard = 0;
+          const hear = (bytes: Buffer): void => {
+            // The server says one byte once it has read the client's certificate: then the handshake is over on both sides.
             if (heard === 0) resolve();
             heard += bytes.length;
             if ((heard - 1) % order.message !== 0 || heard === 1) return;
             socket.write(answer);
             one.at = now();
             waiting?.();
-          });
+          };
+          const socket = dial({ ...order.target, secureContext }, hear);
+          const one = { socket, at: 0 };
+          floor.push(one);
+          socket.on("error", () => {});
         });
       });
       return report({ kind: "connected", at: now() });
