@@ -4,7 +4,6 @@ import { pino } from "pino";
 import { expect, test } from "vitest";
 import { origin } from "../../identity/position.ts";
 import { type Listener, status } from "./grpc.ts";
-import { Ear } from "./said.ts";
 import { type OpenStream, type SyncCall, type SyncContext, serve } from "./sync.ts";
 
 class Call implements SyncCall {
@@ -44,7 +43,6 @@ async function open() {
       note: (_: number, { kind }: { kind: string }) => notes.push(kind),
     },
     heads: { follow: () => ({ [Symbol.dispose]: () => notes.push("unfollowed") }) },
-    ear: new Ear(),
     log: pino({ level: "silent" }),
     now: () => clock.now,
     wall: () => clock.wall,

@@ -8,8 +8,16 @@ import type { Logger } from "pino";
 import { type Position, samePosition } from "../../identity/position.ts";
 import { Refusal, refuse } from "../../identity/refusal.ts";
 import type { Role } from "../../identity/scope.ts";
-import { type Ack, type Heartbeat, type Hello, type Nack, Welcome_Mode } from "../../proto/gen/rollcall/v1/node_pb.ts";
-import { printMillis, protocols } from "../../proto/wire.ts";
+import {
+  type Ack,
+  type Heartbeat,
+  type Hello,
+  type Nack,
+  type SyncRequest,
+  SyncRequestSchema,
+  Welcome_Mode,
+} from "../../proto/gen/rollcall/v1/node_pb.ts";
+import { parseMessage, parsePosition, printMillis, protocols } from "../../proto/wire.ts";
 import type { Reader } from "../store/store.ts";
 import { clean } from "./clean.ts";
 import type { Admission, Peer, StreamId } from "./control.ts";
@@ -18,7 +26,6 @@ import { encode, type Frames } from "./frames.ts";
 import { type Call, status } from "./grpc.ts";
 import type { Heads } from "./heads.ts";
 import { readReport } from "./report.ts";
-import type { Ear, Said } from "./said.ts";
 import {
   type Effect,
   type Event,
@@ -39,7 +46,6 @@ export interface SyncContext {
   readonly desk: Desk;
   readonly heads: Heads;
   readonly frames: Frames;
-  readonly ear: Ear;
   /** Who may be sent a snapshot now. */
   readonly turns: Turns;
   readonly log: Logger;
@@ -166,11 +172,11 @@ class Stream implements OpenStream {
   }
 
   /** What the node says; anything that cannot be read ends the stream. */
-  hear(bytes: Buffer): void {
+  hear(bytes: Uint8Array): void {
     if (this.#ended) return;
     this.#ctx.desk.heard(this.#id);
     try {
-      this.#heard(this.#ctx.ear.hear(bytes));
+      this.#parse(parseMessage(SyncRequestSchema, bytes));
     } catch (err) {
       if (!(err instanceof Refusal)) throw err;
       this.#ctx.log.warn({ ...this.#node(), reason: err.message }, "node sent a message that breaks the protocol");
@@ -185,23 +191,26 @@ class Stream implements OpenStream {
     for (const effect of effects) this.#carryOut(effect);
   }
 
-  #heard({ say, position }: Said): void {
+  #parse({ say }: SyncRequest): void {
     if (!this.#greeted && say.case !== "hello") refuse("invalid", "the first message must be Hello");
     const now = this.#ctx.now();
     switch (say.case) {
       case "hello":
         if (this.#greeted) refuse("invalid", "Hello comes once, first");
         this.#greeted = true;
-        return this.#hello(say.value, position);
+        return this.#hello(say.value, parsePosition(say.value.position));
       case "ack":
-        this.#ack(say.value, position, now);
+        this.#ack(say.value, now);
         return;
       case "nack":
-        this.#nack(say.value, position, now);
+        this.#nack(say.value, now);
         return;
       case "heartbeat":
         if (say.value.report) this.#ctx.desk.note(this.#id, { kind: "report", report: readReport(say.value.report) });
-        this.#heartbeat(say.value, position, now);
+        this.#heartbeat(say.value, now);
+        return;
+      case undefined:
+        refuse("invalid", "a message of a kind that is not known here");
     }
   }
 
@@ -248,7 +257,7 @@ class Stream implements OpenStream {
     for (const effect of effects) this.#carryOut(effect);
   }
 
-  #ack(ack: Ack, position: Position, now: number): void {
+  #ack(ack: Ack, now: number): void {
     const degraded = ack.sinks
       .filter(({ isolated }) => isolated.length > 0)
       .slice(0, 16)
@@ -259,13 +268,14 @@ class Stream implements OpenStream {
     // Nearly always there is nothing to tell; what an earlier stream told is taken back once.
     if (degraded.length > 0 || this.#isDegraded) this.#ctx.desk.note(this.#id, { kind: "degraded", degraded });
     this.#isDegraded = degraded.length > 0;
+    const position = parsePosition(ack.position);
     const to = this.#session.sent?.to;
     // One object for the whole fleet: it crosses to the other thread once.
     this.on({ kind: "ack", position: to && samePosition(to, position) ? to : position, now });
   }
 
-  #heartbeat({ sinks }: Heartbeat, position: Position, now: number): void {
-    this.on({ kind: "heartbeat", position, now });
+  #heartbeat({ position, sinks }: Heartbeat, now: number): void {
+    this.on({ kind: "heartbeat", position: parsePosition(position), now });
     // That a node has none is told of controllers, and of who had one before: a whole fleet would say it at each start.
     const { node, followed } = this.#admission;
     if (sinks.length === 0 && this.#sinks === undefined && !followed && node.role !== "controller") return;
@@ -278,7 +288,7 @@ class Stream implements OpenStream {
     this.#ctx.desk.note(this.#id, { kind: "sinks", sinks: said });
   }
 
-  #nack(nack: Nack, at: Position, now: number): void {
+  #nack(nack: Nack, now: number): void {
     const { sink, reason, refusedRevision: revision, retrying, diverged } = nack;
     const position = refusedForGood(this.#session, nack);
     const refusal = position && { instance: this.#instance, position };
@@ -288,7 +298,7 @@ class Stream implements OpenStream {
       "node refused",
     );
     this.#ctx.desk.note(this.#id, { kind: "refused", refused, refusal });
-    this.on({ kind: "nack", at, revision, diverged, busy: nack.busy, now });
+    this.on({ kind: "nack", at: parsePosition(nack.at), revision, diverged, busy: nack.busy, now });
   }
 
   #carryOut(effect: Effect): void {

@@ -10,7 +10,6 @@ import { Desk } from "./desk.ts";
 import { Frames } from "./frames.ts";
 import { Heads } from "./heads.ts";
 import { listen, type NodePort } from "./node-port.ts";
-import { Ear } from "./said.ts";
 import { Turns } from "./turns.ts";
 
 const niceness = 10;
@@ -30,9 +29,8 @@ async function main(port: MessagePort, start: StreamsStart): Promise<void> {
     sleep: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => undefined),
   });
   const frames = new Frames(reader);
-  const ear = new Ear();
   const turns = new Turns(start.snapshots);
-  const nodes = await listen({ reader, desk, heads, frames, ear, turns, log, now, wall: Date.now }, start);
+  const nodes = await listen({ reader, desk, heads, frames, turns, log, now, wall: Date.now }, start);
   desk.say({ kind: "listening", port: nodes.port, fd: nodes.fd });
   await new Promise<void>((ended) => {
     port.on("message", (message: ToStreams) => {
