@@ -103,7 +103,7 @@ export interface ServerCredentials {
 
 /** From a thread with streams. */
 export type FromStreams =
-  | { readonly kind: "listening"; readonly port: number; readonly fd: number }
+  | { readonly kind: "listening" }
   | { readonly kind: "ask"; readonly id: number; readonly question: Question; readonly ask: unknown }
   /** In the order in which they were noted; what several streams in a row say goes once, with all of them. */
   | { readonly kind: "notes"; readonly notes: readonly (readonly [readonly StreamId[], Note])[] }
@@ -138,8 +138,6 @@ export interface StreamsStart {
   readonly database: string;
   readonly host: string;
   readonly port: number;
-  /** The descriptor of a socket that another thread listens on already. */
-  readonly fd: number | undefined;
   readonly certificate: { readonly key: string; readonly cert: string };
   readonly caPem: string;
   readonly trustDomain: string;

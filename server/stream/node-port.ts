@@ -1,12 +1,10 @@
 /**
  * The port that agents connect to: TLS with client certificates of our own authority. A connection without one may only
  * enrol; one with an unknown, expired or banned certificate is ended before a byte is answered.
- *
- * The listener has a backlog that a whole fleet's reconnect fits into.
  */
 
 import { constants } from "node:crypto";
-import type { AddressInfo, Server, Socket } from "node:net";
+import type { Socket } from "node:net";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { createServer, type TLSSocket } from "node:tls";
 import { create, type DescMessage, type MessageShape, toBinary } from "@bufbuild/protobuf";
@@ -17,14 +15,12 @@ import { parseMessage, printMillis } from "../../proto/wire.ts";
 import { identityOf } from "../authority/identity.ts";
 import { Trust } from "../authority/roots.ts";
 import type { Peer, ServerCredentials, StreamId, StreamsStart } from "./control.ts";
+import { Doors } from "./doors.ts";
 import { encode } from "./frames.ts";
 import { type Call, Connection, type Method, type Status, status, unary } from "./grpc.ts";
 import { type OpenStream, type SyncContext, serve } from "./sync.ts";
 
 export interface NodePort {
-  readonly port: number;
-  /** The descriptor that other threads may listen on too. */
-  readonly fd: number;
   stream(id: StreamId): OpenStream | undefined;
   /** Tells every agent to come back later, then ends. */
   drain(): Promise<void>;
@@ -49,7 +45,7 @@ const statusOfReason = {
 } as const satisfies Record<Reason, Status>;
 
 export async function listen(sync: SyncContext, start: StreamsStart): Promise<NodePort> {
-  const { caPem, host, port, fd, trustDomain } = start;
+  const { caPem, host, port, trustDomain } = start;
   const { log, desk } = sync;
   const calls = new Set<Call>();
   const streams = new Map<StreamId, OpenStream>();
@@ -107,10 +103,6 @@ export async function listen(sync: SyncContext, start: StreamsStart): Promise<No
   const sockets = new Set<Socket>();
   const nodes = new Map<Socket, Peer>();
   const connections = new Set<Connection<From>>();
-  tls.on("connection", (socket: Socket) => {
-    sockets.add(socket);
-    socket.once("close", () => sockets.delete(socket));
-  });
   tls.on("secureConnection", (socket: TLSSocket) => {
     socket.on("error", () => {});
     const certificate = socket.getPeerX509Certificate();
@@ -143,9 +135,10 @@ export async function listen(sync: SyncContext, start: StreamsStart): Promise<No
   tls.on("tlsClientError", (err, socket) => {
     log.debug({ peer: socket.remoteAddress, err }, "TLS handshake failed");
   });
-  await new Promise<void>((resolve, reject) => {
-    tls.once("error", reject);
-    tls.listen(fd === undefined ? { host, port, backlog: 4096 } : { fd }, resolve);
+  const doors = await Doors.open({ host, port }, (socket) => {
+    sockets.add(socket);
+    socket.once("close", () => sockets.delete(socket));
+    tls.emit("connection", socket);
   });
   let isTicking = false;
   const ticking = setInterval(() => {
@@ -157,13 +150,11 @@ export async function listen(sync: SyncContext, start: StreamsStart): Promise<No
   }, 1000);
   const end = async (): Promise<void> => {
     clearInterval(ticking);
-    const closed = new Promise<void>((resolve) => tls.close(() => resolve()));
+    const closed = doors[Symbol.asyncDispose]();
     for (const socket of sockets) socket.destroy();
     await closed;
   };
   return {
-    port: fd === undefined ? (tls.address() as AddressInfo).port : port,
-    fd: descriptorOf(tls),
     stream: (id) => streams.get(id),
     setCredentials(credentials) {
       tls.setSecureContext(secured(credentials));
@@ -217,12 +208,6 @@ async function tickAll(all: readonly Iterable<{ tick(): void }>[]): Promise<void
       if (++count % slice === 0) await nextTurn();
     }
   }
-}
-
-/** Node says it of no server; what it listens on has it. */
-function descriptorOf(server: Server): number {
-  const { _handle: handle } = server as unknown as { readonly _handle?: { readonly fd?: number } };
-  return handle?.fd ?? -1;
 }
 
 /** Who is at the other end, from where; a node that has none of our certificates yet may only enrol. */

@@ -30,6 +30,7 @@ import type {
   StreamsStart,
   ToStreams,
 } from "./control.ts";
+import { claim } from "./doors.ts";
 import type { Hub } from "./hub.ts";
 
 export interface NodePortOptions {
@@ -69,30 +70,23 @@ const snapshotsAtOnce = 8;
 
 /** Listens for agents. Resolves once every thread does. */
 export async function listen(shared: ThreadsContext, options: NodePortOptions): Promise<NodeThreads> {
-  const { authority, certificate, database, host, port, threads } = options;
+  const { authority, certificate, database, host, threads } = options;
+  const port = await claim({ host, port: options.port });
   const start: StreamsStart = {
     database,
     host,
     port,
-    fd: undefined,
     certificate: { key: certificate.key, cert: certificate.cert },
     caPem: authority.caPem,
     trustDomain: authority.trustDomain,
     snapshots: Math.max(1, Math.floor(snapshotsAtOnce / threads)),
   };
-  const first = new Thread(shared, authority, start);
-  const bound = await first.listening;
-  const others = Array.from(
-    { length: threads - 1 },
-    () => new Thread(shared, authority, { ...start, port: bound.port, fd: bound.fd }),
-  );
-  // Whoever listens on another's descriptor must let go of it first.
-  const all = [...others, first];
+  const all = Array.from({ length: threads }, () => new Thread(shared, authority, start));
   const finish = async (how: "drain" | "stop"): Promise<void> => {
     await Promise.all(all.map((thread) => thread.finish(how)));
   };
   try {
-    await Promise.all(others.map(({ listening }) => listening));
+    await Promise.all(all.map(({ listening }) => listening));
   } catch (err) {
     await finish("stop");
     throw err;
@@ -101,7 +95,7 @@ export async function listen(shared: ThreadsContext, options: NodePortOptions): 
     for (const thread of all) thread.say({ kind: "credentials", ...credentials });
   };
   return {
-    port: bound.port,
+    port,
     setCertificate: (pair) => show({ ...pair, caPem: authority.caPem, renewWithin: undefined }),
     rotate: (pair) => show({ ...pair, caPem: authority.caPem, renewWithin: renewWithin(shared.ledger) }),
     drain: () => finish("drain"),
@@ -111,7 +105,7 @@ export async function listen(shared: ThreadsContext, options: NodePortOptions): 
 
 /** A thread with streams, as the writing thread sees it. */
 class Thread {
-  readonly listening: Promise<{ port: number; fd: number }>;
+  readonly listening: Promise<void>;
   readonly #shared: ThreadsContext;
   readonly #authority: Authority;
   readonly #worker: Worker;
@@ -130,7 +124,7 @@ class Thread {
       this.#worker.on("message", (message: FromStreams) => {
         if (message.kind !== "listening") return this.#hear(message);
         this.#state = "listening";
-        return resolve(message);
+        return resolve();
       });
       this.#worker.on("error", (err) => {
         reject(err);

@@ -31,7 +31,7 @@ async function main(port: MessagePort, start: StreamsStart): Promise<void> {
   const frames = new Frames(reader);
   const turns = new Turns(start.snapshots);
   const nodes = await listen({ reader, desk, heads, frames, turns, log, now, wall: Date.now }, start);
-  desk.say({ kind: "listening", port: nodes.port, fd: nodes.fd });
+  desk.say({ kind: "listening" });
   await new Promise<void>((ended) => {
     port.on("message", (message: ToStreams) => {
       if (message.kind === "drain") void nodes.drain().then(ended);

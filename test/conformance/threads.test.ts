@@ -1,8 +1,11 @@
 /** Streams in several threads are one server to everybody: to operators, to agents, and to two agents of one name. */
 
+import { once } from "node:events";
 import { mkdtempDisposable, readdir, readFile } from "node:fs/promises";
+import { connect } from "node:net";
 import { getPriority, tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { NodeService } from "../../proto/gen/rollcall/v1/node_pb.ts";
 import { ControlPlane } from "../processes/control-plane.ts";
@@ -48,6 +51,25 @@ test("a node port that is taken is said, and ends the start", async () => {
   await using plane = await ControlPlane.start();
   const second = ControlPlane.start(undefined, ["--stream-threads", "2", "--node-listen", plane.urls.nodes]);
   await expect(second).rejects.toThrow(/EADDRINUSE/);
+});
+
+test("a fleet that comes back at once finds room before a busy server takes anybody up", async () => {
+  await using plane = await ControlPlane.start();
+  const [host = "", port = "0"] = plane.urls.nodes.split(":");
+  // More than the kernel keeps for one listening socket.
+  const fleet = Number(await readFile("/proc/sys/net/core/somaxconn", "utf8")) + 500;
+  const { process: server } = plane.process;
+  server.kill("SIGSTOP");
+  const sockets = Array.from({ length: fleet }, () => connect({ host, port: Number(port) }));
+  try {
+    // Who finds no room is told by nobody, and TCP tries again, later each time.
+    const opened = Promise.all(sockets.map((socket) => once(socket, "connect"))).then(({ length }) => length);
+    expect(await Promise.race([opened, sleep(20_000)])).toBe(fleet);
+  } finally {
+    server.kill("SIGCONT");
+    for (const socket of sockets) socket.destroy();
+  }
+  expect(await plane.down()).toBe(0);
 });
 
 test("threads with streams make way for the one that writes", async () => {

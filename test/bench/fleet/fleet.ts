@@ -94,7 +94,7 @@ say(
 );
 
 say("one change, acknowledged by all");
-// A server that runs has compiled its code: the floor's had as many before.
+// A server that runs has compiled its code.
 await repeated(warmUps, changeOne);
 const change = await repeated(rounds, changeOne);
 

@@ -1,0 +1,60 @@
+/**
+ * Several listening sockets on one port. An event loop accepts one connection of each in a turn (libuv), and while a fleet comes
+ * back its turns are long: the kernel's queue of one socket (net.core.somaxconn, 4096 usually) would run over, and whoever finds it full
+ * waits for TCP to try again, up to half a minute, or is reset.
+ */
+
+import { once } from "node:events";
+import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** So many for each thread: one thread alone has room for 10,000 nodes that come back at once. */
+const doorsEach = 4;
+const backlog = 4096;
+
+/** A free port, if none is given. @throws Error EADDRINUSE: doors share a port, and so would somebody else's, unnoticed. */
+export async function claim(address: Address): Promise<number> {
+  const server = createServer();
+  await listening(server, { ...address });
+  const { port } = server.address() as AddressInfo;
+  await closed(server);
+  return port;
+}
+
+export class Doors implements AsyncDisposable {
+  readonly #servers: readonly Server[];
+
+  private constructor(servers: readonly Server[]) {
+    this.#servers = servers;
+  }
+
+  /** Opens this thread's, on a port that was claimed; `taken` is given every connection. */
+  static async open(address: Address, taken: (socket: Socket) => void): Promise<Doors> {
+    const doors = new Doors(Array.from({ length: doorsEach }, () => createServer(taken)));
+    try {
+      for (const server of doors.#servers) await listening(server, { ...address, backlog, reusePort: true });
+      return doors;
+    } catch (err) {
+      await doors[Symbol.asyncDispose]();
+      throw err;
+    }
+  }
+
+  /** Resolves once the connections that came through have ended too. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#servers.filter(({ listening: isOpen }) => isOpen).map(closed));
+  }
+}
+
+async function listening(server: Server, options: Address & { backlog?: number; reusePort?: boolean }): Promise<void> {
+  server.listen(options);
+  await once(server, "listening");
+}
+
+function closed(server: Server): Promise<void> {
+  return new Promise((resolve) => server.close(() => resolve()));
+}
