@@ -138,6 +138,8 @@ export interface StreamsStart {
   readonly database: string;
   readonly host: string;
   readonly port: number;
+  /** How many sockets it listens by. */
+  readonly doors: number;
   readonly certificate: { readonly key: string; readonly cert: string };
   readonly caPem: string;
   readonly trustDomain: string;

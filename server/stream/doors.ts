@@ -12,8 +12,6 @@ export interface Address {
   readonly port: number;
 }
 
-/** So many for each thread: one thread alone has room for 10,000 nodes that come back at once. */
-const doorsEach = 4;
 const backlog = 4096;
 
 /** A free port, if none is given. @throws Error EADDRINUSE: doors share a port, and so would somebody else's, unnoticed. */
@@ -32,9 +30,9 @@ export class Doors implements AsyncDisposable {
     this.#servers = servers;
   }
 
-  /** Opens this thread's, on a port that was claimed; `taken` is given every connection. */
-  static async open(address: Address, taken: (socket: Socket) => void): Promise<Doors> {
-    const doors = new Doors(Array.from({ length: doorsEach }, () => createServer(taken)));
+  /** Opens so many on a port that was claimed; `taken` is given every connection. */
+  static async open(address: Address, count: number, taken: (socket: Socket) => void): Promise<Doors> {
+    const doors = new Doors(Array.from({ length: count }, () => createServer(taken)));
     try {
       for (const server of doors.#servers) await listening(server, { ...address, backlog, reusePort: true });
       return doors;

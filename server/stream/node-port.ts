@@ -45,7 +45,7 @@ const statusOfReason = {
 } as const satisfies Record<Reason, Status>;
 
 export async function listen(sync: SyncContext, start: StreamsStart): Promise<NodePort> {
-  const { caPem, host, port, trustDomain } = start;
+  const { caPem, host, port, doors: count, trustDomain } = start;
   const { log, desk } = sync;
   const calls = new Set<Call>();
   const streams = new Map<StreamId, OpenStream>();
@@ -135,7 +135,7 @@ export async function listen(sync: SyncContext, start: StreamsStart): Promise<No
   tls.on("tlsClientError", (err, socket) => {
     log.debug({ peer: socket.remoteAddress, err }, "TLS handshake failed");
   });
-  const doors = await Doors.open({ host, port }, (socket) => {
+  const doors = await Doors.open({ host, port }, count, (socket) => {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
     tls.emit("connection", socket);

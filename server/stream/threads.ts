@@ -68,6 +68,9 @@ const renewingEach = 30;
 /** So many snapshots are sent at once, by all threads together. */
 const snapshotsAtOnce = 8;
 
+/** So many sockets listen on the port, in all threads together: more than 10,000 nodes that come back at once find room. */
+const doorsTogether = 4;
+
 /** Listens for agents. Resolves once every thread does. */
 export async function listen(shared: ThreadsContext, options: NodePortOptions): Promise<NodeThreads> {
   const { authority, certificate, database, host, threads } = options;
@@ -79,6 +82,7 @@ export async function listen(shared: ThreadsContext, options: NodePortOptions): 
     certificate: { key: certificate.key, cert: certificate.cert },
     caPem: authority.caPem,
     trustDomain: authority.trustDomain,
+    doors: Math.ceil(doorsTogether / threads),
     snapshots: Math.max(1, Math.floor(snapshotsAtOnce / threads)),
   };
   const all = Array.from({ length: threads }, () => new Thread(shared, authority, start));
