@@ -2,8 +2,9 @@
 
 import { randomBytes, randomUUIDv7 } from "node:crypto";
 import { access, mkdir } from "node:fs/promises";
-import { hostname, networkInterfaces } from "node:os";
+import { availableParallelism, hostname, networkInterfaces } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fastifyConnectPlugin } from "@connectrpc/connect-fastify";
 import Fastify from "fastify";
 import { type Logger, pino } from "pino";
@@ -35,6 +36,7 @@ import {
 } from "./options.ts";
 import { Ledger } from "./rollout/ledger.ts";
 import { Usher } from "./rollout/usher.ts";
+import { RightOfWay } from "./scim/right-of-way.ts";
 import { scim } from "./scim/routes.ts";
 import { routing } from "./scim/unroutable.ts";
 import { checkpoint } from "./store/checkpoints.ts";
@@ -89,7 +91,10 @@ async function main(options: Options): Promise<void> {
   await ledger.load();
   await using usher = new Usher(ctx, ledger, log);
   usher.start();
-  using hub = new Hub(store, log);
+  const way = new RightOfWay(performance.now.bind(performance), sleep);
+  // With a processor for who writes, nobody is in anybody's way.
+  const isShort = availableParallelism() <= options.streamThreads;
+  using hub = new Hub(store, log, () => isShort && way.give(ledger.size));
   const nodePort = { ...options.nodeListen, database, threads: options.streamThreads, authority, certificate };
   await using nodes = await listen({ ctx, hub, ledger, log, issuers }, nodePort);
 
@@ -104,7 +109,7 @@ async function main(options: Options): Promise<void> {
   // Open watches end at once when the server stops: their clients come back, and would hold it up for ever.
   const routes = operatorRoutes(ctx, ledger, { publicUrl: () => url, trusted: () => authority.trusted, log });
   await app.register(fastifyConnectPlugin, { routes, shutdownTimeoutMs: 0 });
-  await app.register(scim(ctx, { baseUrl: () => url, rate: options.scimRate }));
+  await app.register(scim(ctx, { baseUrl: () => url, rate: options.scimRate, way }));
   await app.register(oauth(ctx, { failures: tokenFailures }));
   await app.listen(options.listen);
   const bound = app.server.address();

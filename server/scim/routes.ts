@@ -21,6 +21,7 @@ import { ifMatch, isHeld } from "./precondition.ts";
 import { type Question, readQuery, readSearch } from "./question.ts";
 import { type Limit, limitRate } from "./rate.ts";
 import { addDiscovery, answerFailures, mediaType, say } from "./reply.ts";
+import type { RightOfWay } from "./right-of-way.ts";
 import { rootOf } from "./root.ts";
 import { groupType, type ResourceType, userType } from "./schema.ts";
 import { userEndpoint } from "./user-endpoint.ts";
@@ -39,6 +40,8 @@ export interface ScimOptions {
   readonly baseUrl: () => string;
   /** Requests per second of one connection; 0 or absent: any number. */
   readonly rate?: number | undefined;
+  /** Who goes first. */
+  readonly way?: Pick<RightOfWay, "clear">;
 }
 
 export function scim(ctx: Context, options: ScimOptions): FastifyPluginAsync {
@@ -49,7 +52,7 @@ export function scim(ctx: Context, options: ScimOptions): FastifyPluginAsync {
         // Ours alone, whatever the client calls its request: the audit names it, and so does the answer.
         scope.setGenReqId(() => ctx.newId());
         const limit = await limitRate(scope, options.rate, (request) => connectionOf(callerOf(request)));
-        guard(scope, ctx, options.baseUrl, limit);
+        guard(scope, ctx, options, limit);
         const walks = new Walks(ctx.store, () => ctx.now(), ctx.newSecret);
         scope.addHook("onRequest", () => walks.sweep());
         scope.addHook("onClose", () => walks[Symbol.asyncDispose]());
@@ -78,7 +81,7 @@ function speakScim(scope: FastifyInstance): void {
   answerFailures(scope);
 }
 
-function guard(scope: FastifyInstance, ctx: Context, baseUrl: () => string, limit: Limit): void {
+function guard(scope: FastifyInstance, ctx: Context, { baseUrl, way }: ScimOptions, limit: Limit): void {
   scope.decorateRequest("caller", null);
   scope.addHook<{ Params: { org: string } }>("onRequest", async (request, reply) => {
     reply.header("x-request-id", request.id);
@@ -86,7 +89,7 @@ function guard(scope: FastifyInstance, ctx: Context, baseUrl: () => string, limi
     if (caller) {
       request.setDecorator("caller", caller);
       const wait = await limit(request);
-      if (wait === undefined) return;
+      if (wait === undefined) return way?.clear();
       reply.header("retry-after", wait);
       return say(reply, failure(429, "this connection asks too often; Retry-After says how many seconds to wait"));
     }

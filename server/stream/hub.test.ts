@@ -7,7 +7,7 @@ import { expect, test } from "vitest";
 import type { Position } from "../../identity/position.ts";
 import { seed } from "../directory/clusters.ts";
 import type { Context } from "../directory/context.ts";
-import { createGroup } from "../directory/groups.ts";
+import { createGroup, removeGroup } from "../directory/groups.ts";
 import { openSqlite } from "../store/sqlite.ts";
 import type { Store } from "../store/store.ts";
 import { Hub } from "./hub.ts";
@@ -27,9 +27,12 @@ async function openHub(doorbell: "rings" | "is lost" | "rings twice") {
   await seed(ctx);
   const cluster = await store.read((tx) => tx.clusters.byName("default"));
   if (!cluster) throw new Error("no cluster default");
-  const hub = new Hub(store, pino({ level: "silent" }));
+  const taken: string[] = [];
+  const hub = new Hub(store, pino({ level: "silent" }), () => taken.push("something"));
   return {
     hub,
+    taken,
+    remove: async (group: string) => removeGroup(ctx, { kind: "admin" }, cluster.org, group),
     cluster: cluster.id,
     change: (displayName: string) =>
       createGroup(ctx, { kind: "admin" }, cluster.org, { displayName, externalId: undefined, members: [] }),
@@ -63,6 +66,18 @@ test.each(["rings", "is lost", "rings twice"] as const)(
     expect(told.map(({ revision }) => revision)).toEqual([1n, 2n]);
   },
 );
+
+test("it is told when something was taken away, and only then", async () => {
+  await using directory = await openHub("rings");
+  const { hub, cluster, taken } = directory;
+  await hub.head(cluster, "login");
+  const group = await directory.change("slurm-users");
+  expect((await hub.head(cluster, "login")).revision).toBe(2n);
+  expect(taken).toEqual([]);
+  await directory.remove(group.id);
+  expect((await hub.head(cluster, "login")).revision).toBe(3n);
+  expect(taken).toEqual(["something"]);
+});
 
 test("a head that is seen because a node connects is told to those that follow already", async () => {
   await using directory = await openHub("is lost");

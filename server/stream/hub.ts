@@ -21,6 +21,7 @@ export interface Follower {
 export class Hub implements Disposable {
   readonly #store: Store;
   readonly #log: Logger;
+  readonly #urgent: () => void;
   readonly #heads = new Map<string, Heads>();
   readonly #followers = new Map<string, Set<Follower>>();
   readonly #doorbell: Disposable;
@@ -28,9 +29,11 @@ export class Hub implements Disposable {
   readonly #looking = new Map<string, Promise<void>>();
   readonly #again = new Set<string>();
 
-  constructor(store: Store, log: Logger) {
+  /** @param urgent told whenever something was taken away. */
+  constructor(store: Store, log: Logger, urgent: () => void = () => undefined) {
     this.#store = store;
     this.#log = log;
+    this.#urgent = urgent;
     this.#doorbell = store.onAppend((cluster) => this.#ring(cluster));
     this.#poll = setInterval(() => {
       for (const cluster of this.#followers.keys()) this.#ring(cluster);
@@ -94,6 +97,7 @@ export class Hub implements Disposable {
     });
     if (!head || !movesOn(this.#heads.get(cluster)?.login, head.login)) return;
     this.#heads.set(cluster, head);
+    if (urgent) this.#urgent();
     for (const follower of this.#followers.get(cluster) ?? []) follower.moved(head[follower.role], urgent);
   }
 }

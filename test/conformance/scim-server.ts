@@ -53,9 +53,11 @@ export interface Limits {
   readonly rate?: number;
   /** Failed token requests per minute of one address. */
   readonly failures?: number;
+  /** Who goes first. */
+  readonly way?: NonNullable<Parameters<typeof scim>[1]["way"]>;
 }
 
-export async function scimServer({ rate, failures }: Limits = {}): Promise<ScimServer> {
+export async function scimServer({ rate, failures, way }: Limits = {}): Promise<ScimServer> {
   const folder = await mkdtemp(join(tmpdir(), "rollcall-scim-"));
   const database = await newDatabase(folder);
   let time = 1_700_000_000_000;
@@ -71,7 +73,7 @@ export async function scimServer({ rate, failures }: Limits = {}): Promise<ScimS
     logger: { level: "info", stream: { write: (line: string) => void logged.push(line) } },
   });
   const listening = () => `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
-  await app.register(scim(ctx, { baseUrl: listening, rate }));
+  await app.register(scim(ctx, { baseUrl: listening, rate, ...(way && { way }) }));
   await app.register(oauth(ctx, { failures }));
   await app.listen({ host: "127.0.0.1", port: 0 });
   const url = listening();

@@ -1,5 +1,6 @@
 /** Tokens of connections over their lives, the rate they may ask at, and an admin's locks as rows. */
 
+import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test, vi } from "vitest";
 import { createCluster, orgId } from "../../server/directory/clusters.ts";
 import { listLocks, lockUser, unlockUser } from "../../server/directory/locks.ts";
@@ -174,6 +175,18 @@ test("a connection that asks too often is told to wait whole seconds, in SCIM's 
   expect(await t.server.state()).toBe(before);
   expect(await t.opens(other)).toBe(200);
   expect(await t.opens("rcs_wrong"), "a stranger learns nothing of it").toBe(401);
+});
+
+test("a connection's requests wait while a fleet goes first, a stranger's do not", async () => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  await using t = await stopped({ way: { clear: () => promise } });
+  const before = await t.server.state();
+  const answer = t.server.request("POST", "/Users", { userName: "ada" });
+  expect(await t.opens("rcs_wrong")).toBe(401);
+  expect(await Promise.race([answer, sleep(200)]), "it waits").toBeUndefined();
+  expect(await t.server.state()).toBe(before);
+  resolve();
+  expect((await answer).status).toBe(201);
 });
 
 const admin = { kind: "admin" } as const;
