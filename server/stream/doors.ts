@@ -23,6 +23,13 @@ export async function claim(address: Address): Promise<number> {
   return port;
 }
 
+export interface Host {
+  /** Is given every connection. */
+  taken(socket: Socket): void;
+  /** One could not be accepted, maybe for want of memory or descriptors: whoever comes next is. */
+  failed(err: Error): void;
+}
+
 export class Doors implements AsyncDisposable {
   readonly #servers: readonly Server[];
 
@@ -30,11 +37,14 @@ export class Doors implements AsyncDisposable {
     this.#servers = servers;
   }
 
-  /** Opens so many on a port that was claimed; `taken` is given every connection. */
-  static async open(address: Address, count: number, taken: (socket: Socket) => void): Promise<Doors> {
-    const doors = new Doors(Array.from({ length: count }, () => createServer(taken)));
+  /** Opens so many on a port that was claimed. */
+  static async open(address: Address, count: number, host: Host): Promise<Doors> {
+    const doors = new Doors(Array.from({ length: count }, () => createServer((socket) => host.taken(socket))));
     try {
-      for (const server of doors.#servers) await listening(server, { ...address, backlog, reusePort: true });
+      for (const server of doors.#servers) {
+        await listening(server, { ...address, backlog, reusePort: true });
+        server.on("error", (err) => host.failed(err));
+      }
       return doors;
     } catch (err) {
       await doors[Symbol.asyncDispose]();

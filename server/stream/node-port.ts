@@ -135,10 +135,13 @@ export async function listen(sync: SyncContext, start: StreamsStart): Promise<No
   tls.on("tlsClientError", (err, socket) => {
     log.debug({ peer: socket.remoteAddress, err }, "TLS handshake failed");
   });
-  const doors = await Doors.open({ host, port }, count, (socket) => {
-    sockets.add(socket);
-    socket.once("close", () => sockets.delete(socket));
-    tls.emit("connection", socket);
+  const doors = await Doors.open({ host, port }, count, {
+    taken: (socket) => {
+      sockets.add(socket);
+      socket.once("close", () => sockets.delete(socket));
+      tls.emit("connection", socket);
+    },
+    failed: (err) => log.error({ err }, "accepting a connection failed"),
   });
   let isTicking = false;
   const ticking = setInterval(() => {
