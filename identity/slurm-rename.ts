@@ -5,26 +5,27 @@
  */
 
 import { type Call, isPassable } from "./slurm-call.ts";
-import type { Owned, SlurmState, SlurmWanted } from "./slurm-state.ts";
+import { associationsOfOthers, type Owned, type SlurmState, type SlurmWanted } from "./slurm-state.ts";
+
+interface Before {
+  readonly state: SlurmState;
+  readonly owned: Owned;
+  readonly wanted: SlurmWanted;
+  /** Users that this node knows. */
+  readonly isKnown: (user: string) => boolean;
+}
 
 /** What Slurm has, and what of it is Rollcall's, once the calls are done. */
-export interface Renamed {
+interface Renamed {
   readonly calls: readonly Call[];
   readonly state: SlurmState;
   readonly owned: Owned;
 }
 
-export function renameUsers(
-  state: SlurmState,
-  owned: Owned,
-  { wanted, isKnown }: { wanted: SlurmWanted; isKnown: (user: string) => boolean },
-): Renamed {
+export function renameUsers({ state, owned, wanted, isKnown }: Before): Renamed {
   const names = new Map([...wanted.associations.values()].map(({ user, uid }) => [uid, user]));
-  const shared = new Set([
-    ...state.elsewhere.users,
-    ...state.partitioned.map(({ user }) => user),
-    ...[...state.associations].flatMap(([key, { user }]) => (owned.associations.has(key) ? [] : user)),
-  ]);
+  const others = associationsOfOthers(state, owned.associations).map(({ user }) => user);
+  const shared = new Set([...state.elsewhere.users, ...others]);
   const renames = new Map<string, string>();
   const taken = new Set(state.users.keys());
   for (const { user, uid } of owned.associations.values()) {

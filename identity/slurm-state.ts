@@ -62,6 +62,14 @@ export interface Owned {
   readonly associations: ReadonlyMap<string, Claim>;
 }
 
+/** What others than who has these claims gave people in this cluster. */
+export function associationsOfOthers(
+  { associations, partitioned }: SlurmState,
+  claims: Owned["associations"],
+): Pick<SlurmAssociation, "account" | "user">[] {
+  return [...partitioned, ...[...associations].flatMap(([key, each]) => (claims.has(key) ? [] : each))];
+}
+
 /** What a copy wants. */
 export interface SlurmWanted {
   /** By name, each after the one above it. */

@@ -15,10 +15,12 @@ import { type Call, inChunks, isPassable } from "./slurm-call.ts";
 import { closed, isClosed, type Limits, limitWords } from "./slurm-limit.ts";
 import { renameUsers } from "./slurm-rename.ts";
 import {
+  associationsOfOthers,
   type Claim,
   type Job,
   type Owned,
   organization,
+  type SlurmAssociation,
   type SlurmState,
   type SlurmWanted,
   type WantedAssociation,
@@ -73,22 +75,20 @@ export function cancelJobs(
   { leaving, jobs, wanted }: { leaving: readonly Claim[]; jobs: readonly Job[]; wanted: SlurmWanted },
 ): Call[] {
   const stay = stayers(wanted);
-  const [finishing, ending] = [new Set<string>(), new Set<string>()];
+  const [ending, queued] = [new Set<string>(), new Set<string>()];
   for (const claim of leaving) {
-    if (stay.has(placeOf(claim))) continue;
-    for (const { id, isQueued } of jobsOf(claim, jobs)) {
-      if (claim.jobs === "cancel") ending.add(id);
-      else if (isQueued) finishing.add(id);
+    for (const job of jobsOf(claim, jobs)) {
+      if (!goesOn(job, claim, stay)) (claim.jobs === "cancel" ? ending : queued).add(job.id);
     }
   }
   const scancel = (head: readonly string[], names: ReadonlySet<string>): Call[] =>
     inChunks({ what, program: "scancel", head, names: [...names], tail: [] });
   // Of a job array one number stands for all that have not started; and one may have started since it was listed.
-  return [...scancel([], ending), ...scancel(["--state=PENDING"], finishing)];
+  return [...scancel([], ending), ...scancel(["--state=PENDING"], queued)];
 }
 
 export function planWork(planning: Planning): Plan {
-  const { calls, state, owned } = renameUsers(planning.state, planning.owned, planning);
+  const { calls, state, owned } = renameUsers(planning);
   const work = new Work({ ...planning, state, owned });
   work.close();
   work.accounts();
@@ -155,9 +155,8 @@ class Work {
     for (const claim of this.#leaving) {
       const theirs = `of ${claim.user} in ${claim.account}`;
       const jobs = jobsOf(claim, state.jobs);
-      const goesOn = (job: Job) => stay.has(placeOf(claim)) || (claim.jobs === "finish" && !job.isQueued);
-      const finishing = countOf(jobs.filter(goesOn));
-      const ending = countOf(jobs.filter((job) => !goesOn(job)));
+      const finishing = countOf(jobs.filter((job) => goesOn(job, claim, stay)));
+      const ending = countOf(jobs.filter((job) => !goesOn(job, claim, stay)));
       if (ending) this.#waiting.push({ what: `cancels ${ending} ${theirs}`, for: "jobs" });
       if (finishing)
         this.#waiting.push({ what: `waits for ${finishing} ${theirs} to finish`, for: "finish", uid: claim.uid });
@@ -391,10 +390,8 @@ class Work {
     }
   }
 
-  /** What others gave people in this cluster. */
-  #associationsOfOthers(): { readonly account: string; readonly user: string }[] {
-    const { associations, partitioned } = this.#in.state;
-    return [...partitioned, ...[...associations].flatMap(([key, each]) => (this.#claims.has(key) ? [] : each))];
+  #associationsOfOthers(): Pick<SlurmAssociation, "account" | "user">[] {
+    return associationsOfOthers(this.#in.state, this.#claims);
   }
 
   #usersOfOthers(): Set<string> {
@@ -444,6 +441,11 @@ const inNoPartition = "partition=";
 /** Who goes on in an account, maybe under another name, as `account/uid`. */
 function stayers({ associations }: SlurmWanted): Set<string> {
   return new Set([...associations.values()].map(({ account, uid }) => `${account}/${uid}`));
+}
+
+/** Whether a job of somebody who leaves is left to end by itself. */
+function goesOn({ isQueued }: Job, claim: Claim, stay: ReadonlySet<string>): boolean {
+  return stay.has(placeOf(claim)) || (claim.jobs === "finish" && !isQueued);
 }
 
 function placeOf({ account, uid }: Claim): string {

@@ -7,7 +7,7 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 
-export interface Address {
+interface Address {
   readonly host: string;
   readonly port: number;
 }
@@ -17,13 +17,13 @@ const backlog = 4096;
 /** A free port, if none is given. @throws Error EADDRINUSE: doors share a port, and so would somebody else's, unnoticed. */
 export async function claim(address: Address): Promise<number> {
   const server = createServer();
-  await listening(server, { ...address });
+  await listening(server, address);
   const { port } = server.address() as AddressInfo;
   await closed(server);
   return port;
 }
 
-export interface Host {
+export interface Doorkeeper {
   /** Is given every connection. */
   taken(socket: Socket): void;
   /** One could not be accepted, maybe for want of memory or descriptors: whoever comes next is. */
@@ -38,12 +38,12 @@ export class Doors implements AsyncDisposable {
   }
 
   /** Opens so many on a port that was claimed. */
-  static async open(address: Address, count: number, host: Host): Promise<Doors> {
-    const doors = new Doors(Array.from({ length: count }, () => createServer((socket) => host.taken(socket))));
+  static async open(address: Address, count: number, keeper: Doorkeeper): Promise<Doors> {
+    const doors = new Doors(Array.from({ length: count }, () => createServer((socket) => keeper.taken(socket))));
     try {
       for (const server of doors.#servers) {
         await listening(server, { ...address, backlog, reusePort: true });
-        server.on("error", (err) => host.failed(err));
+        server.on("error", (err) => keeper.failed(err));
       }
       return doors;
     } catch (err) {

@@ -39,8 +39,6 @@ export class Frames {
   readonly #store: Pick<Store, "read" | "snapshot">;
   readonly #deltas = new Kept<Delta>(mostDeltas);
   readonly #snapshots = new Kept<SnapshotFrames>(mostSnapshots);
-  /** What was asked for last is nearly always what is asked for next, with the very same positions. */
-  #last: { cluster: string; role: Role; from: Position; to: Position; frame: Buffer } | undefined;
 
   constructor(store: Pick<Store, "read" | "snapshot">) {
     this.#store = store;
@@ -48,16 +46,11 @@ export class Frames {
 
   /** The delta between two positions of a scope; undefined if it is too large for one message. */
   delta(cluster: string, role: Role, from: Position, to: Position): Delta | Promise<Delta> {
-    const last = this.#last;
-    if (last && last.from === from && last.to === to && last.cluster === cluster && last.role === role)
-      return last.frame;
-    const found = this.#deltas.once(`${cluster} ${role} ${to.epoch.id} ${from.revision} ${to.revision}`, async () => {
+    return this.#deltas.once(`${cluster} ${role} ${to.epoch.id} ${from.revision} ${to.revision}`, async () => {
       const changes = await this.#store.read((tx) => tx.log.changes(cluster, role, from.revision, to.revision));
       const frame = encode({ case: "delta", value: printDelta(cut(from, to, changes)) });
       return frame.length <= largestDelta ? frame : undefined;
     });
-    if (Buffer.isBuffer(found)) this.#last = { cluster, role, from, to, frame: found };
-    return found;
   }
 
   /** Everything that a scope holds now. `head` is where it is believed to be; what is sent may be newer. */

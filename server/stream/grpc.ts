@@ -126,15 +126,13 @@ export class Messages {
     if (this.held < size) return more;
     const all = this.#join();
     this.held -= size;
-    if (this.held === 0) this.#pieces.length = 0;
-    else this.#pieces[0] = all.subarray(size);
+    this.#pieces = this.held > 0 ? [all.subarray(size)] : [];
     return { kind: "message", bytes: all.subarray(prefix, size) };
   }
 
   #join(): Buffer {
     const [first] = this.#pieces;
-    if (first && this.#pieces.length === 1) return first;
-    const all = Buffer.concat(this.#pieces, this.held);
+    const all = first && this.#pieces.length === 1 ? first : Buffer.concat(this.#pieces, this.held);
     this.#pieces = [all];
     return all;
   }
