@@ -33,6 +33,11 @@ export function tools(plane: HostedPlane, slurm: Slurm, byHand: readonly string[
     /** Resolves once these, and those made by hand, are all the associations. */
     has: (associations: readonly string[]) =>
       until(() => slurm.associations(), [...associations, ...byHand].toSorted()),
+    /** Resolves once the controller's agent has told that all of the newest revision is true in Slurm: its last call is behind it. */
+    settled: async (): Promise<void> => {
+      const head = await plane.head();
+      await until(async () => ((await plane.node(slurm.controller.name)).sinks[0]?.revision ?? 0n) >= head, true);
+    },
   };
 }
 

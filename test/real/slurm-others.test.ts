@@ -45,7 +45,7 @@ describeHosts("a Slurm that is not Rollcall's alone", () => {
 
     await using agent = await HostedNode.join(plane, controller, "controller");
     await using _compute = await HostedNode.join(plane, compute, "compute");
-    const { rule, person, group, has } = tools(plane, slurm, ["shared|ada"]);
+    const { rule, person, group, has, settled } = tools(plane, slurm, ["shared|ada"]);
 
     // What a rule would do is what it does. Ada is new here and known there: her default here is by rule, her admin level is theirs.
     const ada = await person("ada");
@@ -85,9 +85,9 @@ describeHosts("a Slurm that is not Rollcall's alone", () => {
     await until(async () => (await plane.node("slurm-1")).sinks[0]?.reason.includes("account elsewhere"), true);
     const directory = plane.client(DirectoryService);
     const uses = async () => (await directory.getUser({ user: "ada" })).user?.slurm[0]?.accounts ?? [];
-    const settled = async () =>
+    const settledUses = async () =>
       (await uses()).flatMap(({ account: name, state }) => (state === SlurmUse_State.SETTLED ? name : []));
-    await until(settled, ["elsewhere", "optics", "physics"]);
+    await until(settledUses, ["elsewhere", "optics", "physics"]);
     expect((await uses()).map(({ reason }) => reason)).toEqual([expect.stringContaining("account elsewhere"), "", ""]);
     await removeRule(plane, "elsewhere");
 
@@ -126,6 +126,7 @@ describeHosts("a Slurm that is not Rollcall's alone", () => {
     await until(async () => (await slurm.associations()).includes("optics|fay"), true);
 
     // Leaves while accounting is away: the job goes, then, after the limit, the identity; the association when accounting is back.
+    await settled();
     await plane.client(ClusterService).setCluster({ slurm: { cancelWithin: printMillis(5_000) } });
     await start(slurm, "fay", "optics", "sleep 300");
     await until(async () => (await slurm.jobs()).length, 1);

@@ -34,7 +34,7 @@ describeHosts("a Slurm cluster", () => {
 
     await using agent = await HostedNode.join(plane, controller, "controller");
     await using _compute = await HostedNode.join(plane, compute, "compute");
-    const { rule, person, group, has } = tools(plane, slurm, ["legacy|cleo", "legacy|guest"]);
+    const { rule, person, group, has, settled } = tools(plane, slurm, ["legacy|cleo", "legacy|guest"]);
 
     // Comes: the first srun works, on a host that knows her from files only.
     await rule("physics", { isDefault: true, limits: { maxjobs: "9" }, description: "Physics (all)" });
@@ -112,6 +112,7 @@ describeHosts("a Slurm cluster", () => {
     await plane.addMember(everybody, cleo);
     await plane.addMember(physics, cleo);
     await has(["physics|bob", "physics|cleo"]);
+    await settled();
     await slurm.sacctmgr("-i", "modify", "user", "bob", "account=physics", "set", "maxjobs=77", "grptres=cpu=1");
     await slurm.sacctmgr("-i", "modify", "user", "bob", "set", "adminlevel=operator");
     await slurm.sacctmgr("-i", "modify", "account", "optics", "set", "parent=legacy");
