@@ -76,7 +76,7 @@ export async function createUser(
 
 /**
  * Changes a user: `change` gets what is stated now and gives what shall be; it may throw a Refusal, and must do nothing
- * else. A change that changes nothing is not written.
+ * else. A change that changes nothing is not written. Gives the user as written, with what else is wanted.
  * @throws Refusal `not-found` (also another's user), `conflict` (the new userName is taken), and what `when` throws.
  */
 export async function updateUser(
@@ -86,7 +86,8 @@ export async function updateUser(
   id: string,
   change: (current: UserState & Pick<User, "uid">) => UserState & Pick<UserInput, "values">,
   when?: Precondition,
-): Promise<User> {
+  want: Wanted = { groups: false },
+): Promise<Member> {
   return ctx.store.write(async (tx) => {
     const user = await owned(tx, actor, org, id);
     checkOwner(actor, user);
@@ -94,7 +95,7 @@ export async function updateUser(
     const { userName, externalId, active, fullName, attributes } = user;
     const current = { userName, externalId, active, fullName, attributes };
     const { values = [], ...input } = change({ ...current, uid: user.uid });
-    if (JSON.stringify(input) === JSON.stringify(current)) return user;
+    if (JSON.stringify(input) === JSON.stringify(current)) return withGroups(tx, actor, user, want);
     checkInput(input);
     const holder = input.userName === userName ? undefined : await tx.users.byUserName(org, input.userName);
     if (holder && holder.id !== id) refuse("conflict", `the userName ${quote(input.userName)} is another user's`);
@@ -108,7 +109,7 @@ export async function updateUser(
       await tx.users.addValues(id, values);
     }
     if (concernsNodes(user, changed)) await reproject(tx, { org, users: [id] }, show(actor), now, passing(actor));
-    return changed;
+    return withGroups(tx, actor, changed, want);
   });
 }
 
@@ -139,8 +140,7 @@ export interface Member {
 /** @throws Refusal `not-found`. */
 export async function getUser(ctx: Context, actor: Actor, org: string, id: string, want: Wanted): Promise<Member> {
   return ctx.store.read(async (tx) => {
-    const [member] = await withGroups(tx, actor, [await owned(tx, actor, org, id)], want);
-    return member ?? refuse("not-found", `no user ${quote(id)}`);
+    return withGroups(tx, actor, await owned(tx, actor, org, id), want);
   });
 }
 
@@ -155,7 +155,7 @@ export async function listUsers(
 ): Promise<{ total: number; users: Member[] }> {
   return reader.read(async (tx) => {
     const { total, users } = await tx.users.list(org, originOf(actor), search, page);
-    return { total, users: await withGroups(tx, actor, users, want) };
+    return { total, users: await allWithGroups(tx, actor, users, want) };
   });
 }
 
@@ -165,7 +165,12 @@ export interface Wanted {
   readonly groups: boolean;
 }
 
-async function withGroups(tx: Tx, actor: Actor, users: readonly User[], want: Wanted): Promise<Member[]> {
+async function withGroups(tx: Tx, actor: Actor, user: User, want: Wanted): Promise<Member> {
+  const [member] = await allWithGroups(tx, actor, [user], want);
+  return member ?? { user, groups: [] };
+}
+
+async function allWithGroups(tx: Tx, actor: Actor, users: readonly User[], want: Wanted): Promise<Member[]> {
   const origin = originOf(actor);
   const groups = want.groups ? await tx.groups.of(users.map(({ id }) => id)) : new Map<string, Membership[]>();
   return users.map((user) => ({

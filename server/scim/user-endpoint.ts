@@ -1,6 +1,14 @@
 /** `/Users`: each request is one command of the directory. */
 
-import { createUser, getUser, listUsers, type Member, removeUser, updateUser } from "../directory/users.ts";
+import {
+  createUser,
+  getUser,
+  listUsers,
+  type Member,
+  removeUser,
+  updateUser,
+  type Wanted,
+} from "../directory/users.ts";
 import { type Answer, type Call, type Endpoint, selectionOf } from "./endpoint.ts";
 import type { Doc } from "./json.ts";
 import { locationOf, versionOf } from "./meta.ts";
@@ -16,13 +24,15 @@ export const userEndpoint: Endpoint = {
   async find(call, rows) {
     const { reader, actor, org, query, base } = call;
     const selection = selectionOf(userType, call);
-    const want = { groups: wants(selection, "groups") };
+    const want = wanted(selection);
     const { total, users } = await listUsers(reader, actor, org, search(userType, query, base), rows, want);
     return { total, resources: users.map((member) => show(member, selection, base)) };
   },
 
   async get(call, id) {
-    return answer(200, call, id, selectionOf(userType, call));
+    const { ctx, actor, org } = call;
+    const selection = selectionOf(userType, call);
+    return answer(call, selection, await getUser(ctx, actor, org, id, wanted(selection)));
   },
 
   async create(call, body) {
@@ -37,22 +47,15 @@ export const userEndpoint: Endpoint = {
   async replace(call, id, body) {
     const selection = selectionOf(userType, call);
     const doc = readResource(userType, body);
-    await updateUser(call.ctx, call.actor, call.org, id, (current) => toInput(doc, current), call.when);
-    return answer(200, call, id, selection);
+    return update(call, selection, id, (current) => toInput(doc, current));
   },
 
   async patch(call, id, body) {
     const selection = selectionOf(userType, call);
     const operations = parseOperations(body);
-    await updateUser(
-      call.ctx,
-      call.actor,
-      call.org,
-      id,
-      (current) => toInput(applyPatch(userType, fromInput(current), operations, id), current),
-      call.when,
-    );
-    return answer(200, call, id, selection);
+    return update(call, selection, id, (current) => {
+      return toInput(applyPatch(userType, fromInput(current), operations, id), current);
+    });
   },
 
   async remove({ ctx, actor, org, when }, id) {
@@ -61,10 +64,22 @@ export const userEndpoint: Endpoint = {
   },
 };
 
-async function answer(status: number, call: Call, id: string, selection: Selection): Promise<Answer> {
-  const { ctx, actor, org, base } = call;
-  const member = await getUser(ctx, actor, org, id, { groups: wants(selection, "groups") });
-  return { status, version: versionOf(member.user), body: show(member, selection, base) };
+async function update(
+  call: Call,
+  selection: Selection,
+  id: string,
+  change: Parameters<typeof updateUser>[4],
+): Promise<Answer> {
+  const { ctx, actor, org, when } = call;
+  return answer(call, selection, await updateUser(ctx, actor, org, id, change, when, wanted(selection)));
+}
+
+function answer({ base }: Call, selection: Selection, member: Member): Answer {
+  return { status: 200, version: versionOf(member.user), body: show(member, selection, base) };
+}
+
+function wanted(selection: Selection): Wanted {
+  return { groups: wants(selection, "groups") };
 }
 
 function show({ user, groups }: Member, selection: Selection, base: string): Doc {
