@@ -1,6 +1,6 @@
 /**
- * Writers queue, and those that wait together commit together: one flush to the disk for all of them. Each runs behind a
- * savepoint, so that one that is refused takes nothing of its neighbours along; none is answered before the commit.
+ * Writers queue, and those that wait together commit together: one flush to the disk for all of them. Each of several runs behind
+ * a savepoint, so that one that is refused takes nothing of its neighbours along; none is answered before the commit.
  */
 
 import { CompiledQuery, type Kysely, type Transaction } from "kysely";
@@ -81,7 +81,11 @@ async function commit(db: Kysely<Schema>, options: CommitOptions, batch: readonl
     const transaction = await db.startTransaction().execute();
     try {
       await begin?.(transaction);
-      for (const waiting of batch) settle.push(await runOne(transaction, waiting, news, deeds));
+      for (const waiting of batch) {
+        // One alone has the whole transaction to itself: for a savepoint, SQLite would write down all that is changed a second time.
+        const run = batch.length === 1 && waiting.after === "keep" ? runAlone : runOne;
+        settle.push(await run(transaction, waiting, news, deeds));
+      }
       // Once for all of them: their entries cost one statement, and no neighbour's refusal can leave a gap.
       if (deeds.length > 0) await appendDeeds(transaction, deeds, now());
       await end?.(transaction, news);
@@ -108,6 +112,18 @@ const savepoint = {
   rollback: CompiledQuery.raw("rollback to savepoint command"),
 };
 
+async function runAlone(
+  transaction: Transaction<Schema>,
+  { run }: Waiting,
+  news: News,
+  deeds: Deed[],
+): Promise<() => void> {
+  const tx = new Tx(transaction);
+  const done = await run(tx);
+  keep(tx, news, deeds);
+  return done;
+}
+
 async function runOne(
   transaction: Transaction<Schema>,
   { run, fail, after }: Waiting,
@@ -121,9 +137,7 @@ async function runOne(
     if (after === "take back") await transaction.executeQuery(savepoint.rollback);
     await transaction.executeQuery(savepoint.release);
     if (after === "take back") return done;
-    for (const cluster of tx.appended) news.appended.add(cluster);
-    news.nodes ||= tx.nodes.changed;
-    for (const deed of tx.audit.noted) deeds.push(deed);
+    keep(tx, news, deeds);
     return done;
   } catch (error) {
     try {
@@ -135,4 +149,11 @@ async function runOne(
     }
     return () => fail(error);
   }
+}
+
+/** What a command did that is kept. */
+function keep(tx: Tx, news: News, deeds: Deed[]): void {
+  for (const cluster of tx.appended) news.appended.add(cluster);
+  news.nodes ||= tx.nodes.changed;
+  for (const deed of tx.audit.noted) deeds.push(deed);
 }
