@@ -94,7 +94,9 @@ async function main(options: Options): Promise<void> {
   const way = new RightOfWay(performance.now.bind(performance), sleep);
   // With a processor for who writes, nobody is in anybody's way.
   const isShort = availableParallelism() <= options.streamThreads;
-  using hub = new Hub(store, log, () => isShort && way.give(ledger.size));
+  using hub = new Hub(store, log, (cluster, head) => {
+    if (isShort) way.give(ledger.size, () => ledger.isHeld(cluster, head));
+  });
   const nodePort = { ...options.nodeListen, database, threads: options.streamThreads, authority, certificate };
   await using nodes = await listen({ ctx, hub, ledger, log, issuers }, nodePort);
 

@@ -141,6 +141,16 @@ export class Ledger implements Fleet, AsyncDisposable {
     return this.#entries.values().reduce((sum, nodes) => sum + nodes.size, 0);
   }
 
+  /** Whether every node whose stream is here proved that it holds a revision, or a newer one. */
+  isHeld(cluster: string, { epoch, revision }: Pick<Position, "epoch" | "revision">): boolean {
+    const nodes = this.#entries.get(cluster)?.values() ?? [];
+    for (const { link, progress } of nodes) {
+      const { acked } = progress;
+      if (link && !(acked && sameEpoch(acked.epoch, epoch) && acked.revision >= revision)) return false;
+    }
+    return true;
+  }
+
   entry(cluster: string, name: string): Entry | undefined {
     return this.#entries.get(cluster)?.get(name);
   }

@@ -18,10 +18,13 @@ export interface Follower {
   moved(head: Position, urgent: boolean): void;
 }
 
+/** Is told whenever something was taken away, and of the revision without it, which is one for all roles. */
+export type Urgent = (cluster: string, head: Pick<Position, "epoch" | "revision">) => void;
+
 export class Hub implements Disposable {
   readonly #store: Store;
   readonly #log: Logger;
-  readonly #urgent: () => void;
+  readonly #urgent: Urgent;
   readonly #heads = new Map<string, Heads>();
   readonly #followers = new Map<string, Set<Follower>>();
   readonly #doorbell: Disposable;
@@ -29,8 +32,7 @@ export class Hub implements Disposable {
   readonly #looking = new Map<string, Promise<void>>();
   readonly #again = new Set<string>();
 
-  /** @param urgent told whenever something was taken away. */
-  constructor(store: Store, log: Logger, urgent: () => void = () => undefined) {
+  constructor(store: Store, log: Logger, urgent: Urgent = () => undefined) {
     this.#store = store;
     this.#log = log;
     this.#urgent = urgent;
@@ -97,7 +99,7 @@ export class Hub implements Disposable {
     });
     if (!head || !movesOn(this.#heads.get(cluster)?.login, head.login)) return;
     this.#heads.set(cluster, head);
-    if (urgent) this.#urgent();
+    if (urgent) this.#urgent(cluster, head.login);
     for (const follower of this.#followers.get(cluster) ?? []) follower.moved(head[follower.role], urgent);
   }
 }

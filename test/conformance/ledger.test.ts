@@ -64,6 +64,36 @@ test("two agents with one identity are told from one that restarts", async () =>
   expect(told).toEqual([[{ cluster, node: "n" }, "two agents have one node's identity"]]);
 });
 
+test("a revision is held once each node proved it whose stream is here", async () => {
+  await using directory = await openDirectory();
+  const { ctx, cluster } = directory;
+  const ledger = new Ledger(ctx, pino({ level: "silent" }));
+  const issue = () =>
+    Promise.resolve({ chainPem: "", serial: "01", notAfter: 2_000_000_000_000, trustPem: "", trusted: [] });
+  const link = { ahead: false, head: origin, end: () => undefined, resync: () => undefined };
+  const at = (revision: bigint) => ({ ...origin, revision });
+  expect(ledger.isHeld(cluster, at(7n)), "without nodes").toBe(true);
+  const entries = await Promise.all(
+    ["one", "two", "away"].map(async (name) => {
+      const { secret } = await createJoinToken(ctx, admin, "default", "login");
+      ledger.enrolled((await enrol(ctx, secret, name, () => false, issue)).node, false);
+      const entry = ledger.entry(cluster, name);
+      if (!entry) throw new Error("no such node");
+      if (name !== "away") ledger.note(entry, { link });
+      return entry;
+    }),
+  );
+  const [one, two] = entries;
+  if (!one || !two) throw new Error("no such nodes");
+  ledger.acked(one, at(8n), "delta");
+  expect(ledger.isHeld(cluster, at(7n)), "one has proved nothing").toBe(false);
+  ledger.acked(two, at(6n), "delta");
+  expect(ledger.isHeld(cluster, at(7n)), "one is behind").toBe(false);
+  ledger.acked(two, at(7n), "delta");
+  expect(ledger.isHeld(cluster, at(7n))).toBe(true);
+  expect(ledger.isHeld(cluster, { ...at(7n), epoch: { seq: 2n, id: "another" } }), "of another epoch").toBe(false);
+});
+
 test("a failed write of progress is told once, and the next one writes it", async () => {
   await using directory = await openDirectory();
   const { ctx, cluster } = directory;
