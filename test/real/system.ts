@@ -20,7 +20,7 @@ import { type Node, NodeService } from "../../proto/gen/rollcall/v1/node_pb.ts";
 import { RolloutService } from "../../proto/gen/rollcall/v1/rollout_pb.ts";
 import { TokenService } from "../../proto/gen/rollcall/v1/token_pb.ts";
 import { printRole } from "../../proto/wire.ts";
-import type { Host, Lab } from "../lab/host.ts";
+import type { Host, Lab, Outcome } from "../lab/host.ts";
 import { type ScimAnswer, send } from "../processes/control-plane.ts";
 import { Started } from "../processes/started.ts";
 
@@ -129,6 +129,12 @@ export class HostedPlane implements AsyncDisposable {
     const { node } = await this.client(NodeService).getNode({ node: name });
     if (!node) throw new Error(`no node ${name}`);
     return node;
+  }
+
+  /** Runs `rollcall` as an operator on the server's host. */
+  operate(...words: readonly string[]): Promise<Outcome> {
+    const files = ["--token-file", join(this.data, "admin-token"), "--ca", join(this.data, "ca.pem")];
+    return this.host.run(bin("rollcall"), [...words, "--server", "https://127.0.0.1:8443", ...files]);
   }
 
   async joinToken(role: Role): Promise<string> {
