@@ -17,6 +17,7 @@ import { loadCredentials } from "./credentials.ts";
 import { realDisk } from "./disk.ts";
 import { foldersIn } from "./folders.ts";
 import { follow } from "./follow.ts";
+import { ownMemory, tidy } from "./garbage.ts";
 import { Lease } from "./lease.ts";
 import { ownLinks, placeLinks, tendLinks } from "./links.ts";
 import { machineClock as clock, groupIds } from "./machine.ts";
@@ -93,6 +94,8 @@ export async function serve(options: Options): Promise<void> {
   try {
     if (fault) await repairUntilWhole(replica, log, signal);
     background.push(watch.run(signal));
+    const memory = ownMemory();
+    if (memory) background.push(tidy(memory, clock, signal));
     if (!serves) background.push(comparerOf(options, replica, gate, log, reporter).run(signal));
     const trust = new Trust(realDisk, folders, () => readFile(options.ca, "utf8"));
     // Nobody is served yet: what is wrong is said at once.

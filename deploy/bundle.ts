@@ -15,7 +15,7 @@ const repo = fileURLToPath(new URL("..", import.meta.url));
 export const bundleFile = fileURLToPath(new URL("../dist/rollcall-agent.mjs", import.meta.url));
 
 // DEP0123: see bin/rollcall-agent. What CommonJS parts require of Node is found by a `require` of the module's own.
-const head = `#!/usr/bin/env -S node --disable-warning=DEP0123
+const head = `#!/usr/bin/env -S node --expose-gc --disable-warning=DEP0123
 import { createRequire as rollcallRequire } from "node:module";
 const require = rollcallRequire(import.meta.url);`;
 

@@ -53,7 +53,7 @@ proxy_pam_target = sssd-shadowutils
 const program = "/usr/lib/rollcall/rollcall-agent.mjs";
 
 /** The words before the agent's command, in whose place the bundle runs. */
-const shipped = ["sh", "-c", `shift; exec node --disable-warning=DEP0123 ${program} "$@"`, "sh"];
+const shipped = ["sh", "-c", `shift; exec node --expose-gc --disable-warning=DEP0123 ${program} "$@"`, "sh"];
 
 export async function idleBench(people: number, seconds: number, say: (text: string) => void): Promise<IdleFigures> {
   await using lab = await openLab({ name: "idle", packages: ["sssd-common", "sssd-proxy", "libnss-sss"] });

@@ -64,6 +64,8 @@ describeHosts("the agent as it is shipped", () => {
           CapBnd: mask(held),
           CapEff: mask(held),
         });
+        // By this it gives memory back (agent/garbage.ts).
+        expect((await host.run("pgrep", ["-af", program])).stdout, host.name).toContain("--expose-gc");
         // Before anybody logs in, whose PAM could make it.
         const home = "stat -c '%a %u:%g %F' . .config .config/tool .config/tool/settings";
         expect((await host.run("sh", ["-euc", `cd /home/ada; ${home}`])).stdout.split("\n"), agent.stderr).toEqual([
