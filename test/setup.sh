@@ -2,6 +2,7 @@
 # What the tests need of the machine itself: a few Debian packages, installed if they are missing and this is root. All
 # else (libnss-cache, sshd, sudo, strace, iproute2, ...) goes into the layer that test hosts run on: test/lab/layer.sh.
 set -eu
+export PATH="$PATH:/usr/sbin:/sbin" # `su` without `-` leaves them out
 
 missing=
 for pair in ssh-keygen:openssh-client openssl:openssl git:git; do

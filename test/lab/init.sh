@@ -6,6 +6,7 @@
 # pid as the machine counts it, and waits as the host's pid 1 for the end of its stdin: when its starter is gone, by
 # whatever death, so is the host.
 set -euo pipefail
+export PATH="$PATH:/usr/sbin:/sbin" # `su` without `-` leaves them out
 lower=$1 name=$2 token=$3
 shift 3
 read -r pid _ </proc/self/stat # still the machine's /proc

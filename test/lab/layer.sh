@@ -7,6 +7,7 @@
 #
 # Exit: 3 not root, 4 this machine mounts no overlay, 5 the packages do not install. Why, on stderr; all, in LAYER/log.
 set -eu
+export PATH="$PATH:/usr/sbin:/sbin" # `su` without `-` leaves them out
 lab=/run/rollcall-lab
 
 if [ "${1:-}" = --install ]; then # in mount and pid namespaces of its own, which end with us
