@@ -5,6 +5,9 @@ import { defineConfig } from "vitest/config";
 // Tests start our programs a thousand times: what Node compiled for one is kept for the next.
 process.env["NODE_COMPILE_CACHE"] ??= fileURLToPath(new URL("node_modules/.cache/compiled", import.meta.url));
 
+// `su` without `-` leaves them out.
+process.env["PATH"] += ":/usr/sbin:/sbin";
+
 const long = { testTimeout: 120_000, hookTimeout: 120_000 };
 
 const conformance = ["test/conformance/*.test.ts"];
