@@ -14,6 +14,7 @@ import type { Cluster } from "../store/clusters.ts";
 import { Kept } from "../store/kept.ts";
 import { type Enrolment, type Node, type Progress, type SinkHealth, unseen } from "../store/nodes.ts";
 import type { Fleet, NodeState, NodeStatus } from "./fleet.ts";
+import { holds } from "./rollout.ts";
 
 /** What is known of one node. */
 export interface Entry {
@@ -144,10 +145,7 @@ export class Ledger implements Fleet, AsyncDisposable {
   /** Whether every node whose stream is here proved that it holds a revision, or a newer one. */
   isHeld(cluster: string, { epoch, revision }: Pick<Position, "epoch" | "revision">): boolean {
     const nodes = this.#entries.get(cluster)?.values() ?? [];
-    for (const { link, progress } of nodes) {
-      const { acked } = progress;
-      if (link && !(acked && sameEpoch(acked.epoch, epoch) && acked.revision >= revision)) return false;
-    }
+    for (const entry of nodes) if (entry.link && !holds(entry, epoch, revision)) return false;
     return true;
   }
 

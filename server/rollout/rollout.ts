@@ -79,7 +79,11 @@ function showComparing(count: number): string {
 }
 
 /** Whether a node proved that it holds a revision or a newer one of the same life of the log. */
-export function holds({ progress: { acked } }: NodeStatus, epoch: Epoch, revision: Revision): boolean {
+export function holds(
+  { progress: { acked } }: Pick<NodeStatus, "progress">,
+  epoch: Epoch,
+  revision: Revision,
+): boolean {
   return (
     acked !== undefined && acked.epoch.seq === epoch.seq && acked.epoch.id === epoch.id && acked.revision >= revision
   );

@@ -10,13 +10,16 @@ import type { Store } from "../../server/store/store.ts";
 import { admin, openDirectory } from "./directory.ts";
 import { openSite } from "./site.ts";
 
+const issue = () =>
+  Promise.resolve({ chainPem: "", serial: "01", notAfter: 2_000_000_000_000, trustPem: "", trusted: [] });
+
+const link = { ahead: false, head: origin, end: () => undefined, resync: () => undefined };
+
 test("what a node refused is remembered over a restart of the server", async () => {
   await using directory = await openDirectory();
   const { ctx, cluster } = directory;
   const silent = pino({ level: "silent" });
   const { secret } = await createJoinToken(ctx, admin, "default", "login");
-  const issue = () =>
-    Promise.resolve({ chainPem: "", serial: "01", notAfter: 2_000_000_000_000, trustPem: "", trusted: [] });
   const { node } = await enrol(ctx, secret, "n", () => false, issue);
   const refusal = { instance: "run 1", position: { ...origin, revision: 7n } };
   {
@@ -40,13 +43,10 @@ test("two agents with one identity are told from one that restarts", async () =>
   const told: unknown[] = [];
   const ledger = new Ledger(ctx, { error: (...said: unknown[]) => void told.push(said) });
   const { secret } = await createJoinToken(ctx, admin, "default", "login");
-  const issue = () =>
-    Promise.resolve({ chainPem: "", serial: "01", notAfter: 2_000_000_000_000, trustPem: "", trusted: [] });
   const { node } = await enrol(ctx, secret, "n", () => false, issue);
   ledger.enrolled(node, false);
   const entry = ledger.entry(cluster, "n");
   if (!entry) throw new Error("no such node");
-  const link = { ahead: false, head: origin, end: () => undefined, resync: () => undefined };
   const says = (instance: string): void =>
     ledger.greeted(entry, link, {
       instance,
@@ -68,9 +68,6 @@ test("a revision is held once each node proved it whose stream is here", async (
   await using directory = await openDirectory();
   const { ctx, cluster } = directory;
   const ledger = new Ledger(ctx, pino({ level: "silent" }));
-  const issue = () =>
-    Promise.resolve({ chainPem: "", serial: "01", notAfter: 2_000_000_000_000, trustPem: "", trusted: [] });
-  const link = { ahead: false, head: origin, end: () => undefined, resync: () => undefined };
   const at = (revision: bigint) => ({ ...origin, revision });
   expect(ledger.isHeld(cluster, at(7n)), "without nodes").toBe(true);
   const entries = await Promise.all(
@@ -103,8 +100,6 @@ test("a failed write of progress is told once, and the next one writes it", asyn
     write: (command) => (isFull ? Promise.reject(new Error("database or disk is full")) : ctx.store.write(command)),
   };
   const ledger = new Ledger({ ...ctx, store }, pino({ level: "silent" }));
-  const issue = () =>
-    Promise.resolve({ chainPem: "", serial: "01", notAfter: 2_000_000_000_000, trustPem: "", trusted: [] });
   for (let n = 0; n < 250; n++) {
     const { secret } = await createJoinToken(ctx, admin, "default", "login");
     const { node } = await enrol(ctx, secret, `n${n}`, () => false, issue);
