@@ -99,9 +99,11 @@ describe("Okta", () => {
 
     const off = await server.request("PATCH", `/Users/${id}`, patch({ op: "replace", value: { active: false } }));
     expect([off.status, off.json.active]).toEqual([200, false]);
+    expect(off.json.groups, "in the answer to a change too").toEqual(shown.groups);
     expect(await logins(server)).toEqual([]);
     const on = await server.request("PUT", `/Users/${id}`, { ...whole, active: true });
     expect([on.status, on.json.active]).toEqual([200, true]);
+    expect(on.json.groups).toEqual(shown.groups);
     expect(await logins(server)).toEqual(["ada"]);
     expect(on.json[posix]).toMatchObject({ uidNumber: 200_000 });
     expect(server.logged.join("")).not.toContain("1mz050nq");
