@@ -1,9 +1,15 @@
+import { create } from "@bufbuild/protobuf";
 import { pino } from "pino";
 import { expect, onTestFinished, test } from "vitest";
 import { emptyCopy } from "../identity/copy.ts";
 import { nothing, shift } from "../identity/digest.ts";
 import { origin } from "../identity/position.ts";
-import type { SyncRequest, SyncResponse } from "../proto/gen/rollcall/v1/node_pb.ts";
+import {
+  type NodeReport,
+  NodeReportSchema,
+  type SyncRequest,
+  type SyncResponse,
+} from "../proto/gen/rollcall/v1/node_pb.ts";
 import { printDelta, protocols } from "../proto/wire.ts";
 import { follow } from "./follow.ts";
 import type { Replica } from "./replica.ts";
@@ -212,4 +218,78 @@ test("what sinks cannot serve is told anew when it changes without a step, of wh
   expect(acks).toEqual([2, 0, 1]);
   stopping.abort();
   await following;
+});
+
+test("it says that it is there when it said nothing else for as long, or sees something new on its node", async () => {
+  const stopping = new AbortController();
+  onTestFinished(() => stopping.abort());
+  const said: string[] = [];
+  const sleepers: { due: number; wake: () => void }[] = [];
+  let now = 0;
+  let report: NodeReport | undefined;
+  let isolated = 0;
+  let changed = (): void => undefined;
+  const value = { protocol: protocols.newest, node: "n", mode: 1, heartbeatInterval: { seconds: 5n, nanos: 0 } };
+  const uplink = {
+    sync: (listener: Listener) => ({
+      say({ case: kind }: SyncRequest["say"]) {
+        said.push(`${now} ${kind}`);
+        if (kind === "hello") listener.heard({ say: { case: "welcome", value } } as unknown as SyncResponse);
+      },
+      end: () => listener.closed(undefined),
+    }),
+    isConnected: true,
+    [Symbol.dispose]: () => undefined,
+  };
+  const following = follow({
+    replica: {
+      at: { ...origin, revision: 1n },
+      highest: { uid: 0, gid: 0 },
+      get reports() {
+        return [{ sink: "sudo", isolated: [{ key: "sudo/1", reason: `${isolated}` }] }];
+      },
+      onReports: (listener: () => void) => (changed = listener as () => undefined),
+    } as unknown as Replica,
+    membership: membershipOf(uplink),
+    clock: {
+      now: () => now,
+      elapsed: () => now,
+      random: () => 0.5,
+      sleep: (ms, signal) =>
+        new Promise((wake) => {
+          sleepers.push({ due: now + ms, wake });
+          signal.addEventListener("abort", () => wake(), { once: true });
+        }),
+    },
+    report: () => report,
+    log: pino({ level: "silent" }),
+    signal: stopping.signal,
+    software: "test",
+    instance: "test",
+  });
+  const until = async (time: number): Promise<void> => {
+    for (; now < time; now += 500) {
+      for (const { due, wake } of sleepers) if (due <= now) wake();
+      await new Promise((done) => setImmediate(done));
+    }
+  };
+  await until(8_000);
+  isolated = 1;
+  changed();
+  await until(14_000);
+  isolated = 2;
+  changed();
+  report = create(NodeReportSchema, { faults: ["a disk is full"] });
+  await until(19_000);
+  stopping.abort();
+  await following;
+  expect(said).toEqual([
+    "0 hello",
+    "0 ack",
+    "5000 heartbeat",
+    "8000 ack",
+    "13000 heartbeat",
+    "14000 ack",
+    "18000 heartbeat",
+  ]);
 });

@@ -15,6 +15,7 @@ import {
   type NodeReport,
   SinkHealthSchema,
   SinkResultSchema,
+  type SyncRequest,
   type SyncResponse,
   Welcome_Mode,
 } from "../proto/gen/rollcall/v1/node_pb.ts";
@@ -75,6 +76,8 @@ class Follower {
   #working: Promise<void> = Promise.resolve();
   #stuck: Step | undefined;
   #beat = 5_000;
+  /** When this node last said anything, by the clock that nobody sets. */
+  #saidAt = 0;
   #retryWithin: number | undefined;
   #greeted = false;
   /** The stream shall go on over a connection with the newest certificate. */
@@ -163,14 +166,25 @@ class Follower {
     this.#stream?.end();
   }
 
+  /** Says that the node is there whenever it said nothing else for as long, or has something to tell of itself. */
   async #beats(clock: Clock, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      await clock.sleep(this.#beat * (0.9 + 0.2 * clock.random()), signal);
-      if (signal.aborted) return;
-      // The connection's own keepalive would have ended it, if the server had not answered that for eight seconds.
-      if (this.#greeted) this.#observe({ kind: "heard" });
+      const interval = this.#beat * (0.9 + 0.2 * clock.random());
+      let rest = interval;
+      do {
+        await clock.sleep(rest, signal);
+        if (signal.aborted) return;
+        // The connection's own keepalive would have ended it, if the server had not answered that for eight seconds.
+        if (this.#greeted) this.#observe({ kind: "heard" });
+        rest = this.#saidAt + interval - clock.elapsed();
+      } while (rest >= 1 && !this.#newsOfNode());
       this.#on({ kind: "beat" });
     }
+  }
+
+  #say(say: SyncRequest["say"]): void {
+    this.#saidAt = this.#options.clock.elapsed();
+    this.#stream?.say(say);
   }
 
   #observe(event: Observed): void {
@@ -245,7 +259,7 @@ class Follower {
     const { replica, software, instance, log, comparing = false } = this.#options;
     switch (effect.kind) {
       case "say-hello":
-        return this.#stream?.say({
+        return this.#say({
           case: "hello",
           value: {
             $typeName: "rollcall.v1.Hello",
@@ -263,7 +277,7 @@ class Follower {
       case "say-ack":
         this.#isProven = true;
         this.#told = JSON.stringify(effect.reports);
-        return this.#stream?.say({
+        return this.#say({
           case: "ack",
           value: {
             $typeName: "rollcall.v1.Ack",
@@ -276,7 +290,7 @@ class Follower {
         const { sink, reason, retrying } = effect.failure;
         log.warn({ revision: String(effect.revision), sink, reason, retrying }, "refused");
         if (!effect.busy) this.#refused(effect.revision, effect.failure);
-        return this.#stream?.say({
+        return this.#say({
           case: "nack",
           value: {
             $typeName: "rollcall.v1.Nack",
@@ -292,8 +306,10 @@ class Follower {
       }
       case "hang-up":
         return this.#stream?.end();
-      case "say-heartbeat":
-        return this.#stream?.say({
+      case "say-heartbeat": {
+        const report = this.#newsOfNode();
+        if (report) this.#reported = report;
+        return this.#say({
           case: "heartbeat",
           value: {
             $typeName: "rollcall.v1.Heartbeat",
@@ -303,9 +319,10 @@ class Follower {
                 ? create(SinkHealthSchema, { ...health, lingering: health.lingering.slice(0, mostLingering) })
                 : [],
             ),
-            ...this.#newsOfNode(),
+            ...(report && { report }),
           },
         });
+      }
       case "apply-delta":
         return this.#work(() => prepare(replica.copy, effect.delta));
       case "apply-snapshot":
@@ -328,11 +345,9 @@ class Follower {
   }
 
   /** What is seen on the node, if this stream was not told yet. */
-  #newsOfNode(): { report?: NodeReport } {
+  #newsOfNode(): NodeReport | undefined {
     const report = this.#options.report?.();
-    if (report === undefined || report === this.#reported) return {};
-    this.#reported = report;
-    return { report };
+    return report === this.#reported ? undefined : report;
   }
 
   /** Acks again what it holds if sinks serve more of it, or less, than the server was told: a repair, or another policy. */

@@ -490,7 +490,7 @@ export const NackSchema: GenMessage<Nack> = /*@__PURE__*/
   messageDesc(file_rollcall_v1_node, 10);
 
 /**
- * Sent at the interval that Welcome states.
+ * Sent when the agent has said nothing else for the interval that Welcome states, or has a report to make by then.
  *
  * @generated from message rollcall.v1.Heartbeat
  */
@@ -813,7 +813,7 @@ export type Welcome = Message<"rollcall.v1.Welcome"> & {
   node: string;
 
   /**
-   * How often the agent sends Heartbeat.
+   * For how long the agent may say nothing: then it sends Heartbeat.
    *
    * @generated from field: google.protobuf.Duration heartbeat_interval = 4;
    */
