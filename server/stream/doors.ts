@@ -5,7 +5,7 @@
  */
 
 import { once } from "node:events";
-import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import { type AddressInfo, connect, createServer, isIP, type Server, type Socket } from "node:net";
 
 interface Address {
   readonly host: string;
@@ -14,13 +14,34 @@ interface Address {
 
 const backlog = 4096;
 
-/** A free port, if none is given. @throws Error EADDRINUSE: doors share a port, and so would somebody else's, unnoticed. */
+/**
+ * A free port, if none is given. One that is given is asked, not listened on: a fleet that comes back would be let in there, and reset.
+ * @throws Error: somebody answers. Doors share a port, and so would somebody else's, unnoticed.
+ */
 export async function claim(address: Address): Promise<number> {
+  if (address.port !== 0) {
+    if (await isAnswered(address)) throw new Error(`EADDRINUSE: somebody listens on ${address.host}:${address.port}`);
+    return address.port;
+  }
   const server = createServer();
   await listening(server, address);
   const { port } = server.address() as AddressInfo;
   await closed(server);
   return port;
+}
+
+/** Whether somebody listens; nobody does on an address that is not of this machine, which is never asked. */
+async function isAnswered({ host, port }: Address): Promise<boolean> {
+  const socket = connect({ host, port, ...(isIP(host) !== 0 && { localAddress: host }) });
+  try {
+    await once(socket, "connect");
+    // A connection that got just this port for its own end met itself.
+    return socket.localPort !== port;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
 }
 
 export interface Doorkeeper {
