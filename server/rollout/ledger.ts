@@ -206,6 +206,7 @@ export class Ledger implements Fleet, AsyncDisposable {
       ...(by === undefined ? {} : { deliveredBy: by }),
       progress: {
         acked: position,
+        seenAt: now,
         ...(settles ? { refused: undefined, refusal: undefined } : {}),
         ...(by !== undefined || isFirst ? { ackedAt: now } : {}),
         // What a sink said counts in the epoch that is past.

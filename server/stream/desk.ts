@@ -8,7 +8,7 @@ import type { FromStreams, Note, Question, Questions, StreamId, ToStreams } from
 const heardEvery = 1000;
 
 /** How long a note may wait for others, in milliseconds. */
-const noteEvery = 20;
+const noteEvery = 10;
 
 interface Asked {
   readonly resolve: (answer: unknown) => void;

@@ -174,7 +174,6 @@ class Stream implements OpenStream {
   /** What the node says; anything that cannot be read ends the stream. */
   hear(bytes: Uint8Array): void {
     if (this.#ended) return;
-    this.#ctx.desk.heard(this.#id);
     try {
       this.#parse(parseMessage(SyncRequestSchema, bytes));
     } catch (err) {
@@ -194,6 +193,8 @@ class Stream implements OpenStream {
   #parse({ say }: SyncRequest): void {
     if (!this.#greeted && say.case !== "hello") refuse("invalid", "the first message must be Hello");
     const now = this.#ctx.now();
+    // An ack says so by itself.
+    if (say.case !== "ack") this.#ctx.desk.heard(this.#id);
     switch (say.case) {
       case "hello":
         if (this.#greeted) refuse("invalid", "Hello comes once, first");

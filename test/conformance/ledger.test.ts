@@ -91,6 +91,17 @@ test("a revision is held once each node proved it whose stream is here", async (
   expect(ledger.isHeld(cluster, { ...at(7n), epoch: { seq: 2n, id: "another" } }), "of another epoch").toBe(false);
 });
 
+test("a node that acks was heard of, without a heartbeat", async () => {
+  await using directory = await openDirectory();
+  const { ctx, cluster } = directory;
+  const ledger = new Ledger({ ...ctx, now: () => 1_700_000_000_000 }, pino({ level: "silent" }));
+  const { secret } = await createJoinToken(ctx, admin, "default", "login");
+  ledger.enrolled((await enrol(ctx, secret, "n", () => false, issue)).node, false);
+  const entry = ledger.entry(cluster, "n");
+  if (entry) ledger.acked(entry, { ...origin, revision: 1n }, "delta");
+  expect(entry?.progress.seenAt).toBe(1_700_000_000_000);
+});
+
 test("a failed write of progress is told once, and the next one writes it", async () => {
   await using directory = await openDirectory();
   const { ctx, cluster } = directory;
