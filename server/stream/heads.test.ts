@@ -119,6 +119,44 @@ test("a revocation waits for no rest", async () => {
   expect(told).toEqual([2n, 3n]);
 });
 
+/** A fleet of 250, each of whom takes a millisecond to be told; it was told of one change, and is being told of the next. */
+async function busyFleet() {
+  const { clock, rests, tell } = slowClock(1);
+  const heads = new Heads(clock);
+  const fleet = Array.from({ length: 250 }, () => follow(heads, tell));
+  const knowing = (revision: bigint): number => fleet.filter((told) => told.at(-1) === revision).length;
+  const rested = async (): Promise<void> => {
+    rests.at(-1)?.end();
+    await settled();
+  };
+  void heads.move("c", "login", at(2n), false);
+  await settled();
+  expect([knowing(2n), rests.length], "the first change is told without a rest").toEqual([250, 1]);
+  void heads.move("c", "login", at(3n), false);
+  await rested();
+  return { heads, fleet, rests, knowing, rested };
+}
+
+test("while changes go on without a break, a fleet is told a few at a time, each of what is newest then", async () => {
+  const { heads, rests, knowing, rested } = await busyFleet();
+  expect([knowing(3n), rests.length, rests[1]?.ms]).toEqual([100, 2, 200]);
+  void heads.move("c", "login", at(4n), false);
+  await rested();
+  expect([knowing(3n), knowing(4n), rests[2]?.ms]).toEqual([100, 100, 200]);
+  await rested();
+  expect([knowing(3n), knowing(4n)]).toEqual([100, 150]);
+  await rested();
+  expect([knowing(3n), knowing(4n)]).toEqual([0, 250]);
+});
+
+test("a revocation that comes in between is told to all at once, first to whom the rest was for", async () => {
+  const { heads, fleet, rests, knowing } = await busyFleet();
+  void heads.move("c", "login", at(4n), true);
+  await settled();
+  expect([knowing(4n), rests.length], "one rest, after all were told").toEqual([250, 3]);
+  expect(fleet[249]).toEqual([2n, 4n, 4n]);
+});
+
 test("an older head is nobody's news, and who comes late is told of the newest", async () => {
   const { clock, rests } = slowClock(0);
   const heads = new Heads(clock);

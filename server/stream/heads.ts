@@ -2,8 +2,9 @@
  * The heads of the logs, as a thread with streams was told them, and the streams that want to know when one moves.
  *
  * A change is told at once. What follows while a fleet is still being told waits for as long as that costs this thread, and
- * goes as one; the longer it goes on like this, the longer is the rest between two rounds: a burst of writes would else have
- * every node told of every one of them, and leave no processor to who writes. Where access is taken away, nothing waits.
+ * goes as one: a burst of writes would else have every node told of every one of them, and leave no processor to who writes. The
+ * longer it goes on like this, the longer are the rests; and a fleet is then told a few at a time, with rests between them: all at
+ * once they would keep who writes waiting, and answer all at once. Where access is taken away, nothing waits.
  */
 
 import { setImmediate as nextTurn } from "node:timers/promises";
@@ -27,7 +28,7 @@ export interface Clock {
 interface Scope {
   head: Position;
   readonly followers: Set<Follower>;
-  /** Ends the rest after a round; undefined while nobody is being told. */
+  /** Ends the rests of a round; undefined while nobody is being told. */
   telling: AbortController | undefined;
 }
 
@@ -40,7 +41,7 @@ interface Began {
 /** Streams told in one go before other work gets a turn: a flat loop over thousands stalled the event loop for 300 ms. */
 const slice = 100;
 
-/** The longest that a change waits for the next round, in milliseconds. */
+/** The longest that the rests of a round are together, in milliseconds. */
 const longestRest = 1_500;
 
 /** Of rounds without a break, this one and all after it rest as many times as long as they cost. */
@@ -76,30 +77,33 @@ export class Heads {
 
   async #tell(scope: Scope): Promise<void> {
     let told: Position | undefined;
-    for (let rounds = 1; told !== scope.head; rounds++) {
-      const rest = new AbortController();
-      scope.telling = rest;
+    for (let round = 1; told !== scope.head; round++) {
+      const { signal } = (scope.telling = new AbortController());
+      const times = Math.min(round, mostRests);
       told = scope.head;
       const began = { now: this.#clock.now(), spent: this.#clock.spent() };
       let count = 0;
       for (const follower of scope.followers) {
         follower.moved(scope.head);
-        if (++count % slice === 0) await nextTurn();
+        if (++count % slice > 0) continue;
+        await nextTurn();
+        if (round > 1) await this.#rest(began, times, signal);
       }
-      await this.#rest(began, Math.min(rounds, mostRests), rest.signal);
+      await this.#rest(began, times, signal);
+      // Who was told before access was taken away is told of it as at first.
+      if (signal.aborted) round = 0;
     }
     scope.telling = undefined;
   }
 
-  /** Rests so many times as long as the round costs this thread. It goes on costing after everybody was told: they answer. */
+  /** Rests so many times as long as the round has cost this thread. It goes on costing after everybody was told: they answer. */
   async #rest(began: Began, times: number, signal: AbortSignal): Promise<void> {
-    const told = this.#clock.now();
     for (;;) {
-      const now = this.#clock.now();
-      const due = (this.#clock.spent() - began.spent) * (1 + times) - (now - began.now);
-      const most = longestRest - (now - told);
-      if (signal.aborted || Math.min(due, most) < 1) return;
-      await this.#clock.sleep(Math.min(due, most), signal);
+      const spent = this.#clock.spent() - began.spent;
+      const rested = this.#clock.now() - began.now - spent;
+      const due = Math.min(spent * times, longestRest) - rested;
+      if (signal.aborted || due < 1) return;
+      await this.#clock.sleep(due, signal);
     }
   }
 

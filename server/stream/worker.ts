@@ -12,7 +12,7 @@ import { Heads } from "./heads.ts";
 import { listen, type NodePort } from "./node-port.ts";
 import { Turns } from "./turns.ts";
 
-const niceness = 10;
+const niceness = 5;
 
 async function main(port: MessagePort, start: StreamsStart): Promise<void> {
   const log = pino({ base: null }, pino.destination({ fd: 2, sync: true }));

@@ -82,7 +82,7 @@ test("threads with streams make way for the one that writes", async () => {
     niceness.set(thread, Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[16]));
   }
   expect(niceness.get(String(pid))).toBe(getPriority());
-  expect([...niceness.values()].filter((nice) => nice === 10)).toHaveLength(2);
+  expect([...niceness.values()].filter((nice) => nice === 5)).toHaveLength(2);
 });
 
 test("an embedded database is brought up to its log while the server runs", async () => {
