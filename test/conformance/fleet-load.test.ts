@@ -8,7 +8,8 @@ import { mkdtempDisposable, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { createSecureContext } from "node:tls";
+import { connect } from "node:tls";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { pino } from "pino";
 import { expect, test } from "vitest";
 import { newRequest } from "../../agent/credentials.ts";
@@ -17,6 +18,7 @@ import { foldersIn, prepareFolders } from "../../agent/folders.ts";
 import { type Identity, type Server, Uplink } from "../../agent/uplink.ts";
 import { origin, type Revision } from "../../identity/position.ts";
 import { keyOf, user } from "../../identity/resource.ts";
+import { SyncRequestSchema } from "../../proto/gen/rollcall/v1/node_pb.ts";
 import { printPosition } from "../../proto/wire.ts";
 import { openAuthority } from "../../server/authority/authority.ts";
 import { seed } from "../../server/directory/clusters.ts";
@@ -26,9 +28,9 @@ import { createJoinToken } from "../../server/directory/tokens.ts";
 import { Ledger } from "../../server/rollout/ledger.ts";
 import { openStore } from "../../server/store/engine.ts";
 import type { OwnedEdit } from "../../server/store/log.ts";
+import { framed } from "../../server/stream/grpc.ts";
 import { Hub } from "../../server/stream/hub.ts";
 import { listen } from "../../server/stream/threads.ts";
-import { LightAgent } from "../bench/fleet/light-agent.ts";
 import { until } from "../processes/holder.ts";
 import { newDatabase } from "../processes/postgres.ts";
 import { admin } from "./directory.ts";
@@ -39,21 +41,21 @@ test("agents that never read share what they are sent, and nobody else waits for
   await using fleet = await Fleet.open(14);
   const [reader, late, ...deaf] = fleet.identities;
   await fleet.write(Array.from({ length: 60_000 }, (_, n) => put(n, 0)));
-  const reading = fleet.light(reader);
-  await until(() => reading.revision === fleet.head);
+  using reading = fleet.agent(reader, 0);
+  await until(() => reading.at === fleet.head);
 
   const before = process.memoryUsage().rss;
-  const mute = deaf.map((identity) => fleet.light(identity, "never reads"));
+  const mute = deaf.map((identity) => new MuteAgent(fleet.server, identity));
   await until(() => mute.every(({ welcomed }) => welcomed));
   for (let round = 1; round <= 5; round++) {
     const at = performance.now();
     await fleet.write([put(round, round)]);
-    await until(() => reading.revision === fleet.head);
+    await until(() => reading.at === fleet.head);
     expect(performance.now() - at).toBeLessThan(2_000);
   }
   // All turns to be sent a snapshot are taken by those who do not read it: they lose them after five seconds.
-  const joining = fleet.light(late);
-  await until(() => joining.revision === fleet.head);
+  using joining = fleet.agent(late, 0);
+  await until(() => joining.at === fleet.head);
   // Everything is 12 MiB, made once: eight of them of their own would be 96.
   expect((process.memoryUsage().rss - before) / mib).toBeLessThan(60);
 });
@@ -61,7 +63,7 @@ test("agents that never read share what they are sent, and nobody else waits for
 test("a thousand writes a second are few messages, one at a time to each agent", async () => {
   await using fleet = await Fleet.open(6);
   await fleet.write(Array.from({ length: 100 }, (_, n) => put(n, 0)));
-  const agents = fleet.identities.map((identity) => new SlowAgent(fleet.server, identity, 50));
+  const agents = fleet.identities.map((identity) => fleet.agent(identity, 50));
   await until(() => agents.every(({ at }) => at === fleet.head));
   const first = fleet.head;
 
@@ -162,29 +164,82 @@ class Fleet implements AsyncDisposable {
     this.head += 1n;
   }
 
-  /** Connects an agent that acknowledges at once, or one that reads nothing after it was welcomed. */
-  light(identity: Identity | undefined, how: "reads" | "never reads" = "reads") {
-    const { keyPem: key = "", chainPem: cert = "" } = identity ?? {};
-    const [host = "", port] = this.server.address.split(":");
-    const seen = { welcomed: false, revision: 0n };
-    const agent = new LightAgent(createSecureContext({ ca: this.server.caPem, key, cert }), {
-      welcomed: () => {
-        seen.welcomed = true;
-        if (how === "never reads") agent.deafen();
-      },
-      snapshot: () => undefined,
-      acked: (revision) => {
-        seen.revision = BigInt(revision);
-      },
-      closed: () => undefined,
-    });
-    agent.connect({ host, port: Number(port) });
-    return seen;
+  /** Connects an agent that takes so many milliseconds for each message. */
+  agent(identity: Identity | undefined, ms: number): SlowAgent {
+    if (!identity) throw new Error("no such node");
+    return new SlowAgent(this.server, identity, ms);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return Promise.resolve(this.#open[Symbol.asyncDispose]());
   }
+}
+
+/** What an agent of these tests says of itself. */
+const self = {
+  $typeName: "rollcall.v1.Hello" as const,
+  protocolMin: 1,
+  protocolMax: 1,
+  software: "test",
+  instanceId: "test",
+  highestUid: 0,
+  highestGid: 0,
+  comparing: false,
+  position: printPosition(origin),
+};
+
+/** An agent that reads nothing any more once it was welcomed. By hand, since no client of HTTP/2 leaves its socket unread (RFC 9113). */
+class MuteAgent {
+  welcomed = false;
+
+  constructor({ address, caPem: ca }: Server, { keyPem: key, chainPem: cert }: Identity) {
+    const [host = "", port] = address.split(":");
+    const identity = { ca, key, cert, servername: "localhost", ALPNProtocols: ["h2"] };
+    const socket = connect({ host, port: Number(port), ...identity });
+    const hello = toBinary(SyncRequestSchema, create(SyncRequestSchema, { say: { case: "hello", value: self } }));
+    const window = 2 ** 31 - 1;
+    socket.once("secureConnect", () => {
+      socket.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+      socket.write(frame(frames.settings, 0, Buffer.concat([Buffer.from([0, 4]), uint32(window)])));
+      socket.write(frame(frames.windowUpdate, 0, uint32(window - 65_535)));
+      socket.write(frame(frames.headers, 1, headers));
+      socket.write(frame(frames.data, 1, framed(hello)));
+    });
+    socket.on("error", () => undefined);
+    let heard = Buffer.alloc(0);
+    socket.on("data", (bytes: Buffer) => {
+      heard = Buffer.concat([heard, bytes]);
+      for (; heard.length >= 9; heard = heard.subarray(9 + heard.readUIntBE(0, 3))) {
+        if (heard[3] !== frames.data) continue;
+        this.welcomed = true;
+        socket.pause();
+      }
+    });
+  }
+}
+
+const frames = { data: 0, headers: 1, settings: 4, windowUpdate: 8 } as const;
+const endHeaders = 4;
+
+/** Method and scheme by their numbers, then literals (RFC 7541): path, authority, content-type, te. */
+const headers = Buffer.from(
+  "\x83\x87\x04\x1d/rollcall.v1.NodeService/Sync\x01\x09localhost\x0f\x10\x10application/grpc\x00\x02te\x08trailers",
+  "latin1",
+);
+
+function frame(kind: number, stream: number, payload: Buffer): Buffer {
+  const header = Buffer.alloc(9);
+  header.writeUIntBE(payload.length, 0, 3);
+  header[3] = kind;
+  header[4] = kind === frames.headers ? endHeaders : 0;
+  header.writeUInt32BE(stream, 5);
+  return Buffer.concat([header, payload]);
+}
+
+function uint32(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(value);
+  return bytes;
 }
 
 /** An agent that takes a while for each message. */
@@ -218,16 +273,7 @@ class SlowAgent implements Disposable {
       },
       closed: () => undefined,
     });
-    const who = {
-      protocolMin: 1,
-      protocolMax: 1,
-      software: "test",
-      instanceId: "test",
-      highestUid: 0,
-      highestGid: 0,
-      comparing: false,
-    };
-    stream.say({ case: "hello", value: { $typeName: "rollcall.v1.Hello", ...who, position: printPosition(origin) } });
+    stream.say({ case: "hello", value: self });
   }
 
   [Symbol.dispose](): void {

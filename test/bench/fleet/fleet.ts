@@ -2,23 +2,28 @@
  * `npm run bench:fleet -- --nodes N [--threads N] [--users N] [--json]`: a whole fleet on one server. Ratios are against bare
  * TLS sockets that are sent the same bytes by a server of their own, to the same load processes, in the same run.
  *
- * Agents are light ones (light-agent.ts): the real protocol and mutual TLS, one connection each, nothing applied; all have
+ * Agents are light ones (load.c): the real protocol and mutual TLS, one connection each, nothing applied; all have
  * one key, each its own certificate. They share the machine with the server: the floor does as well.
  */
 
-import { type ChildProcess, fork } from "node:child_process";
+import { fork } from "node:child_process";
 import { randomBytes, randomUUIDv7 } from "node:crypto";
 import { once } from "node:events";
 import { mkdir, mkdtempDisposable, readdir, readFile, writeFile } from "node:fs/promises";
 import { Agent, request } from "node:https";
-import { setPriority, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { newRequest } from "../../../agent/credentials.ts";
 import { realDisk } from "../../../agent/disk.ts";
 import { foldersIn, prepareFolders } from "../../../agent/folders.ts";
+import { origin } from "../../../identity/position.ts";
+import { HelloSchema, NodeService, SyncRequestSchema } from "../../../proto/gen/rollcall/v1/node_pb.ts";
 import { RolloutService } from "../../../proto/gen/rollcall/v1/rollout_pb.ts";
+import { printPosition } from "../../../proto/wire.ts";
 import { openAuthority } from "../../../server/authority/authority.ts";
 import { seed } from "../../../server/directory/clusters.ts";
 import type { Context } from "../../../server/directory/context.ts";
@@ -26,8 +31,8 @@ import { enrol } from "../../../server/directory/nodes.ts";
 import { createJoinToken, createScimToken } from "../../../server/directory/tokens.ts";
 import { openSqlite } from "../../../server/store/sqlite.ts";
 import { ControlPlane } from "../../processes/control-plane.ts";
-import type { Target } from "./light-agent.ts";
-import type { Order, Report } from "./load.ts";
+import type { FloorRound } from "./floor-server.ts";
+import { type Counts, Load, makeLoad } from "./load.ts";
 
 const { values: options } = parseArgs({
   options: {
@@ -44,6 +49,7 @@ const rounds = Number(options.rounds);
 const processes = 2;
 /** Rounds before those that count. */
 const warmUps = 3;
+const begin = "-----BEGIN";
 const admin = { kind: "admin" } as const;
 const now = (): number => performance.timeOrigin + performance.now();
 const say = (text: string): void => {
@@ -57,8 +63,9 @@ await mkdir(stalls);
 await mkdir(data, { mode: 0o700 });
 
 say(`enrolling ${nodes} nodes`);
-const { credentials, scimToken } = await enrolAll();
-const load = await Promise.all(credentials.map(startLoad));
+const { folders, hello, scimToken } = await enrolAll();
+const program = makeLoad(folder.path);
+const load = await Promise.all(folders.map((each) => Load.start(program, each)));
 // The first bytes of a delta of one user's change: its size is what the floor sends, and an ack's is what it is answered.
 const deltaBytes = 350;
 const ackBytes = 130;
@@ -67,11 +74,12 @@ say("the floor: bare TLS");
 const floor = await measureFloor();
 
 // The load is as nice as the threads that hold the streams (server/stream/worker.ts), as it was to the floor: neither takes the other's share.
-for (const { pid } of load) if (pid !== undefined) setPriority(pid, 10);
+for (const each of load) each.niceness = 5;
 process.env["ROLLCALL_BENCH_STALLS"] = stalls;
 await using plane = await probed(() => ControlPlane.start(data, ["--stream-threads", options.threads]));
 const scimAgent = new Agent({ ca: await readFile(plane.caFile), keepAlive: true, maxSockets: 32 });
 const rollouts = await plane.client(RolloutService);
+const fleet = await plane.client(NodeService);
 
 say(`${options.users} users`);
 const people: string[] = [];
@@ -84,7 +92,8 @@ const group = await scim("POST", "/Groups", {
 const rssBefore = await rss();
 say("all connect");
 const connecting = now();
-await Promise.all(load.map((one) => order(one, { kind: "connect", target: nodeTarget() }, "connected")));
+const port = Number(plane.urls.nodes.split(":")[1]);
+await Promise.all(load.map((each) => each.connect(port, hello.first, hello.later)));
 await acks(await head());
 const connectMs = now() - connecting;
 await sleep(3000);
@@ -98,7 +107,10 @@ say("one change, acknowledged by all");
 await repeated(warmUps, changeOne);
 const change = await repeated(rounds, changeOne);
 
-say(`${showRounds(change)}; the floor ${showRounds(floor.rounds)}`);
+for (const side of ["nodes", "server"] as const) {
+  const shown = [change, floor.rounds].map((measured) => show(measured.map((round) => round[side])));
+  say(`as the ${side} had it: ${shown.join("; the floor ")}`);
+}
 say("200 writes a second");
 // A server that runs has compiled its code, and its clients have their connections.
 await writesAtRate(200, 2_000);
@@ -116,14 +128,14 @@ const revoke = await whileLoading(Number(options.bulk), () =>
     return (await acks(await head())).map((time) => time - at);
   }),
 );
-say(showRounds(revoke.result));
+say(show(revoke.result));
 const stall = Math.max(calmStall, await longestStall(bulkFrom));
 const rssLoaded = await rss();
 
 say("the server is killed, and all come back");
-const snapshotsBefore = (await counts()).snapshots;
 await plane.down("SIGKILL");
 await sleep(1000);
+const before = await counts();
 const back = now();
 await probed(() => plane.up());
 while ((await counts()).live < nodes) await sleep(100);
@@ -133,11 +145,16 @@ const after = await counts();
 const result = {
   nodes,
   threads: Number(options.threads),
-  ack_p50_ms: median(change.map((times) => quantile(times, 0.5))),
-  ack_p99_ms: median(change.map((times) => quantile(times, 0.99))),
-  floor_p50_ms: median(floor.rounds.map((times) => quantile(times, 0.5))),
-  floor_p99_ms: median(floor.rounds.map((times) => quantile(times, 0.99))),
+  // Acknowledged is what the server has heard.
+  ack_p50_ms: typical(change, "server", 0.5),
+  ack_p99_ms: typical(change, "server", 0.99),
+  floor_p50_ms: typical(floor.rounds, "server", 0.5),
+  floor_p99_ms: typical(floor.rounds, "server", 0.99),
   ratio_p99: 0,
+  // What the nodes say is earlier: when they sent it.
+  node_p99_ms: typical(change, "nodes", 0.99),
+  floor_node_p99_ms: typical(floor.rounds, "nodes", 0.99),
+  // A server that goes on to load users has told the nodes of more by the time that it can be asked: as the nodes say.
   revoke_p99_ms: median(revoke.result.map((times) => quantile(times, 0.99))),
   bulk_users_per_second: revoke.perSecond,
   rss_per_agent_kb: rssPerAgentKb,
@@ -149,8 +166,9 @@ const result = {
   floor_connect_ms: floor.connectMs,
   reconnect_ms: reconnectMs,
   ratio_reconnect: reconnectMs / floor.connectMs,
-  snapshots_on_reconnect: after.snapshots - snapshotsBefore,
-  closed: after.closed,
+  snapshots_on_reconnect: after.snapshots - before.snapshots,
+  // On the way back; until the server listens, they are refused.
+  closed: Object.fromEntries(Object.entries(after.closed).map(([why, n]) => [why, n - (before.closed[why] ?? 0)])),
 };
 result.ratio_p99 = result.ack_p99_ms / result.floor_p99_ms;
 if (options.json) process.stdout.write(`${JSON.stringify(result)}\n`);
@@ -160,7 +178,7 @@ else {
     process.stdout.write(`${what.padEnd(26)}${shown}\n`);
   }
 }
-for (const one of load) one.kill();
+for (const each of load) each[Symbol.dispose]();
 scimAgent.destroy();
 
 /** Starts a server with the probe in each of its threads. */
@@ -173,17 +191,17 @@ async function probed<T>(start: () => Promise<T>): Promise<T> {
   }
 }
 
-async function enrolAll(): Promise<{ credentials: string[]; scimToken: string }> {
+async function enrolAll() {
   await using store = await openSqlite(join(data, "rollcall.db"), Date.now);
   const newSecret = (): string => randomBytes(32).toString("base64url");
   const ctx: Context = { store, now: Date.now, newId: randomUUIDv7, newSecret };
   await seed(ctx);
   const authority = await openAuthority(data, { now: Date.now });
-  const folders = foldersIn(join(folder.path, "agent"));
+  const node = foldersIn(join(folder.path, "agent"));
   await realDisk.folder(join(folder.path, "agent"), 0o755);
-  await prepareFolders(realDisk, folders);
-  const csr = await newRequest(realDisk, folders);
-  const key = await readFile(join(folders.private, "key.pem"), "utf8");
+  await prepareFolders(realDisk, node);
+  const csr = await newRequest(realDisk, node);
+  const key = await readFile(join(node.private, "key.pem"), "utf8");
   const chains: string[] = [];
   for (let from = 0; from < nodes; from += 50) {
     const some = Array.from({ length: Math.min(50, nodes - from) }, async (_, i) => {
@@ -194,63 +212,59 @@ async function enrolAll(): Promise<{ credentials: string[]; scimToken: string }>
     });
     chains.push(...(await Promise.all(some)));
   }
-  const files = await Promise.all(
+  // A chain is a node's own certificate, and its authority's, which all have.
+  const leaves = chains.map((chain) => chain.slice(0, chain.indexOf(begin, 1)));
+  const signer = chains[0]?.slice(chains[0].indexOf(begin, 1)) ?? "";
+  const folders = await Promise.all(
     Array.from({ length: processes }, async (_, n) => {
-      const path = join(folder.path, `load-${n}.json`);
-      const own = chains.filter((_chain, i) => i % processes === n);
-      await writeFile(path, JSON.stringify({ ca: authority.caPem, key, chains: own }));
+      const path = join(folder.path, `load-${n}`);
+      await mkdir(path);
+      const own = leaves.filter((_leaf, i) => i % processes === n).join("");
+      const files = { "ca.pem": authority.caPem, "key.pem": key, "signer.pem": signer, "leaves.pem": own };
+      for (const [name, content] of Object.entries(files)) await writeFile(join(path, name), content);
       return path;
     }),
   );
   const { key: serverKey, cert } = await authority.issueServer(["localhost", "127.0.0.1"]);
   await writeFile(join(folder.path, "floor.json"), JSON.stringify({ ca: authority.caPem, key: serverKey, cert }));
   const { secret } = await createScimToken(ctx, admin, "default", "bench");
-  return { credentials: files, scimToken: secret };
+  return { folders, hello: hellos(), scimToken: secret };
 }
 
-async function startLoad(path: string): Promise<ChildProcess> {
-  const child = fork(new URL("load.ts", import.meta.url), [path], { stdio: "inherit" });
-  await once(child, "message");
-  return child;
+/** What an agent says first: one that holds nothing, whole; and one that holds something, without what it is. */
+function hellos() {
+  const own = { protocolMin: 1, protocolMax: 1, software: "bench", instanceId: "bench" };
+  const value = create(HelloSchema, { ...own, position: printPosition(origin) });
+  return {
+    first: toBinary(SyncRequestSchema, create(SyncRequestSchema, { say: { case: "hello", value } })),
+    later: toBinary(HelloSchema, create(HelloSchema, own)),
+  };
 }
 
-/** Gives an order, and resolves with the report that answers it. */
-async function order<K extends Report["kind"]>(
-  child: ChildProcess,
-  what: Order,
-  answer: K,
-): Promise<Report & { readonly kind: K }> {
-  return new Promise((resolve) => {
-    const hear = (report: Report): void => {
-      if (report.kind !== answer) return;
-      child.off("message", hear);
-      resolve(report as Report & { readonly kind: K });
-    };
-    child.on("message", hear);
-    child.send(what);
-  });
+/** When each had acknowledged something, in milliseconds since it began: as nodes say, and as the server had it. */
+interface Round {
+  readonly nodes: readonly number[];
+  readonly server: readonly number[];
 }
 
-async function measureFloor(): Promise<{ connectMs: number; rounds: number[][] }> {
-  const arguments_ = [join(folder.path, "floor.json"), String(deltaBytes)];
+async function measureFloor(): Promise<{ connectMs: number; rounds: Round[] }> {
+  const arguments_ = [join(folder.path, "floor.json"), String(deltaBytes), String(ackBytes)];
   const server = fork(new URL("floor-server.ts", import.meta.url), arguments_, { stdio: "inherit" });
   const [{ port }] = (await once(server, "message")) as [{ port: number }];
-  const target = { host: "127.0.0.1", port };
   const from = now();
-  const floorOrder: Order = { kind: "floor", target, message: deltaBytes, answer: ackBytes };
-  await Promise.all(load.map((one) => order(one, floorOrder, "connected")));
+  await Promise.all(load.map((each) => each.connectBare(port, deltaBytes, ackBytes)));
   const connectMs = now() - from;
   await sleep(2000);
-  const broadcast = async (): Promise<number[]> => {
-    const times = Promise.all(load.map((one) => order(one, { kind: "floor times" }, "times")));
-    await sleep(200);
+  const broadcast = async (): Promise<Round> => {
+    const answered = Promise.all(load.map((each) => each.answered()));
     server.send("go");
-    const [{ at }] = (await once(server, "message")) as [{ at: number }];
-    return (await times).flatMap((report) => report.times.map((time) => time - at));
+    const [{ at, heard }] = (await once(server, "message")) as [FloorRound];
+    const since = (time: number): number => time - at;
+    return { nodes: (await answered).flat().map(since), server: heard.map(since) };
   };
   await repeated(warmUps, broadcast);
   const measured = await repeated(rounds, broadcast);
-  await Promise.all(load.map((one) => order(one, { kind: "leave floor" }, "ready")));
+  await Promise.all(load.map((each) => each.leave()));
   server.kill();
   await once(server, "exit");
   return { connectMs, rounds: measured };
@@ -258,19 +272,34 @@ async function measureFloor(): Promise<{ connectMs: number; rounds: number[][] }
 
 /** The times at which every agent acknowledged a revision or a newer one. */
 async function acks(revision: number): Promise<number[]> {
-  const reports = await Promise.all(load.map((one) => order(one, { kind: "times", revision }, "times")));
-  return reports.flatMap(({ times }) => times);
+  return (await Promise.all(load.map((each) => each.times(revision)))).flat();
 }
 
-async function counts() {
-  const reports = await Promise.all(load.map((one) => order(one, { kind: "counts" }, "counts")));
+/** The times at which the server had heard that every node holds the newest revision. */
+async function heard(revision: number): Promise<number[]> {
+  for (;;) {
+    const times: number[] = [];
+    for (let pageToken = "", isFirst = true; isFirst || pageToken !== ""; isFirst = false) {
+      const page = await fleet.listNodes({ pageSize: 1000, pageToken });
+      pageToken = page.nextPageToken;
+      for (const { acked, ackedAt } of page.nodes) {
+        if (acked && ackedAt && acked.revision >= BigInt(revision)) times.push(timestampMs(ackedAt));
+      }
+    }
+    if (times.length === nodes) return times;
+    await sleep(100);
+  }
+}
+
+async function counts(): Promise<Counts> {
+  const all = await Promise.all(load.map((each) => each.counts()));
   const closed: Record<string, number> = {};
-  for (const report of reports) {
-    for (const [why, count] of Object.entries(report.closed)) closed[why] = (closed[why] ?? 0) + count;
+  for (const each of all) {
+    for (const [why, count] of Object.entries(each.closed)) closed[why] = (closed[why] ?? 0) + count;
   }
   return {
-    live: reports.reduce((sum, { live }) => sum + live, 0),
-    snapshots: reports.reduce((sum, { snapshots }) => sum + snapshots, 0),
+    live: all.reduce((sum, { live }) => sum + live, 0),
+    snapshots: all.reduce((sum, { snapshots }) => sum + snapshots, 0),
     closed,
   };
 }
@@ -281,15 +310,12 @@ async function head(): Promise<number> {
   return Number(revisions[0]?.revision ?? 0n);
 }
 
-function nodeTarget(): Target {
-  const [host = "", port = "0"] = plane.urls.nodes.split(":");
-  return { host, port: Number(port) };
-}
-
-async function changeOne(round: number): Promise<number[]> {
+async function changeOne(round: number): Promise<Round> {
   const at = now();
+  const since = (time: number): number => time - at;
   await scim("PATCH", `/Users/${people[0]}`, replace("displayName", `Round ${round} at ${at}`));
-  return (await acks(await head())).map((time) => time - at);
+  const revision = await head();
+  return { nodes: (await acks(revision)).map(since), server: (await heard(revision)).map(since) };
 }
 
 async function createUser(n: number): Promise<string> {
@@ -395,7 +421,11 @@ function quantile(times: readonly number[], q: number): number {
   return sorted[Math.min(sorted.length - 1, Math.ceil(q * sorted.length) - 1)] ?? Number.NaN;
 }
 
-function showRounds(measured: readonly (readonly number[])[]): string {
+function typical(measured: readonly Round[], side: keyof Round, q: number): number {
+  return median(measured.map((round) => quantile(round[side], q)));
+}
+
+function show(measured: readonly (readonly number[])[]): string {
   const each = measured.map((times) => `${Math.round(quantile(times, 0.5))}/${Math.round(quantile(times, 0.99))}`);
   return `p50/p99 ${each.join(" ")} ms`;
 }
