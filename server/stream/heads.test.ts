@@ -137,24 +137,51 @@ async function busyFleet() {
   return { heads, fleet, rests, knowing, rested };
 }
 
-test("while changes go on without a break, a fleet is told a few at a time, each of what is newest then", async () => {
+test("while changes go on without a break, a fleet is told a few at a time, all of the same", async () => {
   const { heads, rests, knowing, rested } = await busyFleet();
   expect([knowing(3n), rests.length, rests[1]?.ms]).toEqual([100, 2, 200]);
   void heads.move("c", "login", at(4n), false);
   await rested();
-  expect([knowing(3n), knowing(4n), rests[2]?.ms]).toEqual([100, 100, 200]);
+  expect([knowing(3n), knowing(4n), rests[2]?.ms]).toEqual([200, 0, 200]);
   await rested();
-  expect([knowing(3n), knowing(4n)]).toEqual([100, 150]);
-  await rested();
-  expect([knowing(3n), knowing(4n)]).toEqual([0, 250]);
+  expect([knowing(3n), knowing(4n)]).toEqual([250, 0]);
+  for (const known of [100, 200, 250]) {
+    await rested();
+    expect(knowing(4n)).toBe(known);
+  }
 });
 
-test("a revocation that comes in between is told to all at once, first to whom the rest was for", async () => {
+test("a revocation that comes in between is told to all at once, and to nobody after what went before it", async () => {
   const { heads, fleet, rests, knowing } = await busyFleet();
   void heads.move("c", "login", at(4n), true);
   await settled();
   expect([knowing(4n), rests.length], "one rest, after all were told").toEqual([250, 3]);
-  expect(fleet[249]).toEqual([2n, 4n, 4n]);
+  expect([fleet[0], fleet[249]]).toEqual([
+    [2n, 3n, 4n],
+    [2n, 4n],
+  ]);
+});
+
+test("nobody is left out when a revocation is told of twice", async () => {
+  const { heads, knowing, fleet } = await busyFleet();
+  void heads.move("c", "login", at(3n), true);
+  await settled();
+  expect(knowing(3n)).toBe(250);
+  expect(fleet[249]).toEqual([2n, 3n]);
+});
+
+test("a row of revocations, one before the other is told to all, keeps nobody from hearing", async () => {
+  const { clock } = slowClock(0);
+  const heads = new Heads(clock);
+  let head = 2n;
+  const first = follow(heads, () => {
+    if (head < 6n) void heads.move("c", "login", at(++head), true);
+  });
+  const others = Array.from({ length: 250 }, () => follow(heads));
+  void heads.move("c", "login", at(2n), true);
+  await settled();
+  expect(first).toEqual([2n, 3n, 4n, 5n, 6n]);
+  expect(others[249]).toEqual(first);
 });
 
 test("an older head is nobody's news, and who comes late is told of the newest", async () => {

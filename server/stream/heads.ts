@@ -80,18 +80,25 @@ export class Heads {
     for (let round = 1; told !== scope.head; round++) {
       const { signal } = (scope.telling = new AbortController());
       const times = Math.min(round, mostRests);
-      told = scope.head;
+      // One head for all of a round, so that all are sent one delta: it is made once.
+      const { head } = scope;
+      told = head;
       const began = { now: this.#clock.now(), spent: this.#clock.spent() };
       let count = 0;
       for (const follower of scope.followers) {
-        follower.moved(scope.head);
+        follower.moved(head);
         if (++count % slice > 0) continue;
         await nextTurn();
-        if (round > 1) await this.#rest(began, times, signal);
+        if (round === 1) continue;
+        await this.#rest(began, times, signal);
+        // What is told at once is told to the end, or who is last would never hear of a row of leavers.
+        if (signal.aborted) break;
       }
       await this.#rest(began, times, signal);
-      // Who was told before access was taken away is told of it as at first.
-      if (signal.aborted) round = 0;
+      if (!signal.aborted) continue;
+      // Access was taken away: all are told as at first.
+      told = undefined;
+      round = 0;
     }
     scope.telling = undefined;
   }
