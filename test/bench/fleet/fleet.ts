@@ -49,6 +49,7 @@ const rounds = Number(options.rounds);
 const processes = 2;
 /** Rounds before those that count. */
 const warmUps = 3;
+/** With what a certificate begins, in PEM. */
 const begin = "-----BEGIN";
 const admin = { kind: "admin" } as const;
 const now = (): number => performance.timeOrigin + performance.now();
@@ -62,9 +63,9 @@ const stalls = join(folder.path, "stalls");
 await mkdir(stalls);
 await mkdir(data, { mode: 0o700 });
 
+const program = makeLoad(folder.path);
 say(`enrolling ${nodes} nodes`);
 const { folders, hello, scimToken } = await enrolAll();
-const program = makeLoad(folder.path);
 const load = await Promise.all(folders.map((each) => Load.start(program, each)));
 // The first bytes of a delta of one user's change: its size is what the floor sends, and an ack's is what it is answered.
 const deltaBytes = 350;
