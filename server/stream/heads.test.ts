@@ -119,11 +119,11 @@ test("a revocation waits for no rest", async () => {
   expect(told).toEqual([2n, 3n]);
 });
 
-/** A fleet of 250, each of whom takes a millisecond to be told; it was told of one change, and is being told of the next. */
+/** A fleet of 125, each of whom takes a millisecond to be told; it was told of one change, and is being told of the next. */
 async function busyFleet() {
   const { clock, rests, tell } = slowClock(1);
   const heads = new Heads(clock);
-  const fleet = Array.from({ length: 250 }, () => follow(heads, tell));
+  const fleet = Array.from({ length: 125 }, () => follow(heads, tell));
   const knowing = (revision: bigint): number => fleet.filter((told) => told.at(-1) === revision).length;
   const rested = async (): Promise<void> => {
     rests.at(-1)?.end();
@@ -131,7 +131,7 @@ async function busyFleet() {
   };
   void heads.move("c", "login", at(2n), false);
   await settled();
-  expect([knowing(2n), rests.length], "the first change is told without a rest").toEqual([250, 1]);
+  expect([knowing(2n), rests.length], "the first change is told without a rest").toEqual([125, 1]);
   void heads.move("c", "login", at(3n), false);
   await rested();
   return { heads, fleet, rests, knowing, rested };
@@ -139,13 +139,13 @@ async function busyFleet() {
 
 test("while changes go on without a break, a fleet is told a few at a time, all of the same", async () => {
   const { heads, rests, knowing, rested } = await busyFleet();
-  expect([knowing(3n), rests.length, rests[1]?.ms]).toEqual([100, 2, 200]);
+  expect([knowing(3n), rests.length, rests[1]?.ms]).toEqual([50, 2, 100]);
   void heads.move("c", "login", at(4n), false);
   await rested();
-  expect([knowing(3n), knowing(4n), rests[2]?.ms]).toEqual([200, 0, 200]);
+  expect([knowing(3n), knowing(4n), rests[2]?.ms]).toEqual([100, 0, 100]);
   await rested();
-  expect([knowing(3n), knowing(4n)]).toEqual([250, 0]);
-  for (const known of [100, 200, 250]) {
+  expect([knowing(3n), knowing(4n)]).toEqual([125, 0]);
+  for (const known of [50, 100, 125]) {
     await rested();
     expect(knowing(4n)).toBe(known);
   }
@@ -155,8 +155,8 @@ test("a revocation that comes in between is told to all at once, and to nobody a
   const { heads, fleet, rests, knowing } = await busyFleet();
   void heads.move("c", "login", at(4n), true);
   await settled();
-  expect([knowing(4n), rests.length], "one rest, after all were told").toEqual([250, 3]);
-  expect([fleet[0], fleet[249]]).toEqual([
+  expect([knowing(4n), rests.length], "one rest, after all were told").toEqual([125, 3]);
+  expect([fleet[0], fleet[124]]).toEqual([
     [2n, 3n, 4n],
     [2n, 4n],
   ]);
@@ -166,8 +166,8 @@ test("nobody is left out when a revocation is told of twice", async () => {
   const { heads, knowing, fleet } = await busyFleet();
   void heads.move("c", "login", at(3n), true);
   await settled();
-  expect(knowing(3n)).toBe(250);
-  expect(fleet[249]).toEqual([2n, 3n]);
+  expect(knowing(3n)).toBe(125);
+  expect(fleet[124]).toEqual([2n, 3n]);
 });
 
 test("a row of revocations, one before the other is told to all, keeps nobody from hearing", async () => {
@@ -177,11 +177,11 @@ test("a row of revocations, one before the other is told to all, keeps nobody fr
   const first = follow(heads, () => {
     if (head < 6n) void heads.move("c", "login", at(++head), true);
   });
-  const others = Array.from({ length: 250 }, () => follow(heads));
+  const others = Array.from({ length: 125 }, () => follow(heads));
   void heads.move("c", "login", at(2n), true);
   await settled();
   expect(first).toEqual([2n, 3n, 4n, 5n, 6n]);
-  expect(others[249]).toEqual(first);
+  expect(others[124]).toEqual(first);
 });
 
 test("an older head is nobody's news, and who comes late is told of the newest", async () => {

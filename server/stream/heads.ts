@@ -39,7 +39,7 @@ interface Began {
 }
 
 /** Streams told in one go before other work gets a turn: a flat loop over thousands stalled the event loop for 300 ms. */
-const slice = 100;
+const slice = 50;
 
 /** The longest that the rests of a round are together, in milliseconds. */
 const longestRest = 1_500;
