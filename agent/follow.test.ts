@@ -11,6 +11,7 @@ import {
   type SyncResponse,
 } from "../proto/gen/rollcall/v1/node_pb.ts";
 import { printDelta, protocols } from "../proto/wire.ts";
+import type { Clock } from "./clock.ts";
 import { follow } from "./follow.ts";
 import type { Replica } from "./replica.ts";
 import { person } from "./sample.ts";
@@ -22,34 +23,78 @@ function membershipOf(uplink: object) {
   return { connect: async () => uplink as Uplink, renewWithin: () => undefined, onRenewed: () => undefined };
 }
 
+/** A connection to a played server, which hears what the agent says. */
+function uplinkTo(hear: (said: SyncRequest["say"], listener: Listener) => void) {
+  return {
+    sync: (listener: Listener) => ({
+      say: (said: SyncRequest["say"]) => hear(said, listener),
+      end: () => listener.closed(undefined),
+    }),
+    isConnected: true,
+    [Symbol.dispose]: () => undefined,
+  };
+}
+
+function answer(listener: Listener, say: object): void {
+  listener.heard({ say } as unknown as SyncResponse);
+}
+
+function welcome(mode: number, protocol: number = protocols.newest) {
+  return { case: "welcome", value: { protocol, node: "n", mode, heartbeatInterval: { seconds: 5n, nanos: 0 } } };
+}
+
+/** A node that holds revision 1, and of whose sinks others may say what they cannot serve. */
+class Holding {
+  readonly at = { ...origin, revision: 1n };
+  readonly highest = { uid: 0, gid: 0 };
+  reports: { sink: string; isolated: { key: string; reason: string }[] }[] = [];
+  #changed = (): void => undefined;
+
+  onReports(listener: () => void): void {
+    this.#changed = listener;
+  }
+
+  isolate(...reasons: string[]): void {
+    this.reports = [{ sink: "sudo", isolated: reasons.map((reason) => ({ key: "sudo/1", reason })) }];
+    this.#changed();
+  }
+}
+
+/** A clock that stands still, on which rests last as it is said. */
+function stopped(sleep: Clock["sleep"]): Clock {
+  return { now: () => 0, elapsed: () => 0, random: () => 0, sleep };
+}
+
+const untilAborted = (signal: AbortSignal) =>
+  new Promise<void>((done) => signal.addEventListener("abort", () => done(), { once: true }));
+
+const turn = () => new Promise<void>((done) => setImmediate(done));
+
+const self = { log: pino({ level: "silent" }), software: "test", instance: "test" };
+
 /** Follows a server that answers the Hello by a Welcome of some protocol; tells whether the agent goes on with it. */
 async function welcomed(protocol: number): Promise<"stays" | "ends"> {
   const stopping = new AbortController();
   const { promise, resolve } = Promise.withResolvers<"stays" | "ends">();
-  const value = { protocol, node: "n", mode: 1, heartbeatInterval: { seconds: 5n, nanos: 0 } };
   const uplink = {
-    sync(listener: Listener) {
-      const end = (): void => {
+    ...uplinkTo(() => undefined),
+    sync: (listener: Listener) => ({
+      say() {
+        answer(listener, welcome(1, protocol));
+        resolve("stays");
+      },
+      end() {
         resolve("ends");
         listener.closed(undefined);
-      };
-      const say = (): void => {
-        listener.heard({ say: { case: "welcome", value } } as unknown as SyncResponse);
-        resolve("stays");
-      };
-      return { say, end };
-    },
-    isConnected: true,
-    [Symbol.dispose]: () => undefined,
+      },
+    }),
   };
   const following = follow({
+    ...self,
     replica: { at: origin, highest: { uid: 0, gid: 0 }, reports: [], onReports: () => undefined } as unknown as Replica,
     membership: membershipOf(uplink),
-    clock: { now: () => 0, elapsed: () => 0, random: () => 0, sleep: () => new Promise((done) => setImmediate(done)) },
-    log: pino({ level: "silent" }),
+    clock: stopped(turn),
     signal: stopping.signal,
-    software: "test",
-    instance: "test",
   });
   const how = await promise;
   stopping.abort();
@@ -72,24 +117,15 @@ test("what it says of thousands is bounded: entries that a sink isolates, and pe
   const puts = [person(1)];
   const to = { ...origin, revision: 1n, digest: shift(nothing, puts, []) };
   const delta = printDelta({ from: origin, to, puts, removals: [] });
-  const welcome = { protocol: protocols.newest, node: "n", mode: 2, heartbeatInterval: { seconds: 5n, nanos: 0 } };
   let at = origin;
-  const uplink = {
-    sync: (listener: Listener) => ({
-      say(message: SyncRequest["say"]) {
-        said.push(message);
-        const hear = (say: object) => listener.heard({ say } as unknown as SyncResponse);
-        if (message.case === "hello") {
-          hear({ case: "welcome", value: welcome });
-          hear({ case: "delta", value: delta });
-        }
-        if (message.case === "ack") stopping.abort();
-      },
-      end: () => listener.closed(undefined),
-    }),
-    isConnected: true,
-    [Symbol.dispose]: () => undefined,
-  };
+  const uplink = uplinkTo((message, listener) => {
+    said.push(message);
+    if (message.case === "hello") {
+      answer(listener, welcome(2));
+      answer(listener, { case: "delta", value: delta });
+    }
+    if (message.case === "ack") stopping.abort();
+  });
   const isolated = Array.from({ length: 5_000 }, () => ({ key: "user/200001", reason: "no" }));
   const replica = {
     get at() {
@@ -106,6 +142,7 @@ test("what it says of thousands is bounded: entries that a sink isolates, and pe
   };
   const lingering = Array.from({ length: 5_000 }, (_, n) => n);
   await follow({
+    ...self,
     replica: replica as unknown as Replica,
     membership: membershipOf(uplink),
     trailing: [
@@ -115,18 +152,9 @@ test("what it says of thousands is bounded: entries that a sink isolates, and pe
         onChange: () => undefined,
       },
     ],
-    clock: {
-      now: () => 0,
-      elapsed: () => 0,
-      random: () => 0,
-      // Nothing is to happen by itself meanwhile.
-      sleep: (ms, signal) =>
-        new Promise((done) => (ms === 0 ? done() : signal.addEventListener("abort", () => done(), { once: true }))),
-    },
-    log: pino({ level: "silent" }),
+    // Nothing is to happen by itself meanwhile.
+    clock: stopped((ms, signal) => (ms === 0 ? Promise.resolve() : untilAborted(signal))),
     signal: stopping.signal,
-    software: "test",
-    instance: "test",
   });
   const ack = said.find((say) => say.case === "ack");
   expect(ack?.value.sinks.map((each) => each.isolated.length)).toEqual([100]);
@@ -138,81 +166,45 @@ test("what sinks cannot serve is told anew when it changes without a step, of wh
   const stopping = new AbortController();
   onTestFinished(() => stopping.abort());
   const acks: number[] = [];
-  let reports: { sink: string; isolated: { key: string; reason: string }[] }[] = [];
-  let changed = (): void => undefined;
-  let hear: (say: object) => void = () => undefined;
-  let end = (): void => undefined;
+  let told: Listener | undefined;
   let hellos = 0;
-  const uplink = {
-    sync: (listener: Listener) => ({
-      say(message: SyncRequest["say"]) {
-        if (message.case === "hello") hellos += 1;
-        if (message.case === "ack")
-          acks.push(message.value.sinks.reduce((sum, { isolated }) => sum + isolated.length, 0));
-        hear = (say) => listener.heard({ say } as unknown as SyncResponse);
-        end = () => listener.closed(undefined);
-      },
-      end: () => listener.closed(undefined),
-    }),
-    isConnected: true,
-    [Symbol.dispose]: () => undefined,
-  };
-  const following = follow({
-    replica: {
-      at: { ...origin, revision: 1n },
-      highest: { uid: 0, gid: 0 },
-      get reports() {
-        return reports;
-      },
-      onReports: (listener: () => void) => (changed = listener as () => undefined),
-    } as unknown as Replica,
-    membership: membershipOf(uplink),
-    clock: {
-      now: () => 0,
-      elapsed: () => 0,
-      random: () => 0,
-      sleep: (ms, signal) =>
-        new Promise((done) =>
-          ms < 5_000 ? setImmediate(done) : signal.addEventListener("abort", () => done(), { once: true }),
-        ),
-    },
-    log: pino({ level: "silent" }),
-    signal: stopping.signal,
-    software: "test",
-    instance: "test",
+  const uplink = uplinkTo((message, listener) => {
+    if (message.case === "hello") hellos += 1;
+    if (message.case === "ack") acks.push(message.value.sinks.reduce((sum, { isolated }) => sum + isolated.length, 0));
+    told = listener;
   });
-  const turn = () => new Promise((done) => setImmediate(done));
-  const welcome = (mode: number) =>
-    hear({
-      case: "welcome",
-      value: { protocol: protocols.newest, node: "n", mode, heartbeatInterval: { seconds: 5n, nanos: 0 } },
-    });
-  const be = (isolated: number): void => {
-    reports = [
-      { sink: "sudo", isolated: Array.from({ length: isolated }, () => ({ key: "sudo/1", reason: "waits" })) },
-    ];
-    changed();
+  const holding = new Holding();
+  const following = follow({
+    ...self,
+    replica: holding as unknown as Replica,
+    membership: membershipOf(uplink),
+    clock: stopped((ms, signal) => (ms < 5_000 ? turn() : untilAborted(signal))),
+    signal: stopping.signal,
+  });
+  const greet = (mode: number): void => {
+    if (told) answer(told, welcome(mode));
   };
+  const be = (isolated: number): void => holding.isolate(...Array.from({ length: isolated }, () => "waits"));
   const reconnected = async (): Promise<void> => {
     const before = hellos;
-    end();
+    told?.closed(undefined);
     while (hellos === before) await turn();
   };
   while (hellos === 0) await turn();
   be(3);
   expect(acks, "not before it is welcome").toEqual([]);
-  welcome(3);
+  greet(3);
   be(2);
   expect(acks, "nor when it is to be sent a snapshot: the server knows of nothing").toEqual([]);
   await reconnected();
-  welcome(1);
+  greet(1);
   expect(acks, "what an earlier run told may be old").toEqual([2]);
   be(2);
   expect(acks).toEqual([2]);
   be(0);
   expect(acks).toEqual([2, 0]);
   await reconnected();
-  welcome(2);
+  greet(2);
   expect(acks, "it was told of that").toEqual([2, 0]);
   be(1);
   expect(acks).toEqual([2, 0, 1]);
@@ -227,58 +219,36 @@ test("it says that it is there when it said nothing else for as long, or sees so
   const sleepers: { due: number; wake: () => void }[] = [];
   let now = 0;
   let report: NodeReport | undefined;
-  let isolated = 0;
-  let changed = (): void => undefined;
-  const value = { protocol: protocols.newest, node: "n", mode: 1, heartbeatInterval: { seconds: 5n, nanos: 0 } };
-  const uplink = {
-    sync: (listener: Listener) => ({
-      say({ case: kind }: SyncRequest["say"]) {
-        said.push(`${now} ${kind}`);
-        if (kind === "hello") listener.heard({ say: { case: "welcome", value } } as unknown as SyncResponse);
-      },
-      end: () => listener.closed(undefined),
-    }),
-    isConnected: true,
-    [Symbol.dispose]: () => undefined,
-  };
+  const uplink = uplinkTo(({ case: kind }, listener) => {
+    said.push(`${now} ${kind}`);
+    if (kind === "hello") answer(listener, welcome(1));
+  });
+  const holding = new Holding();
+  holding.isolate("0");
   const following = follow({
-    replica: {
-      at: { ...origin, revision: 1n },
-      highest: { uid: 0, gid: 0 },
-      get reports() {
-        return [{ sink: "sudo", isolated: [{ key: "sudo/1", reason: `${isolated}` }] }];
-      },
-      onReports: (listener: () => void) => (changed = listener as () => undefined),
-    } as unknown as Replica,
+    ...self,
+    replica: holding as unknown as Replica,
     membership: membershipOf(uplink),
     clock: {
       now: () => now,
       elapsed: () => now,
       random: () => 0.5,
       sleep: (ms, signal) =>
-        new Promise((wake) => {
-          sleepers.push({ due: now + ms, wake });
-          signal.addEventListener("abort", () => wake(), { once: true });
-        }),
+        Promise.race([new Promise<void>((wake) => sleepers.push({ due: now + ms, wake })), untilAborted(signal)]),
     },
     report: () => report,
-    log: pino({ level: "silent" }),
     signal: stopping.signal,
-    software: "test",
-    instance: "test",
   });
   const until = async (time: number): Promise<void> => {
     for (; now < time; now += 500) {
       for (const { due, wake } of sleepers) if (due <= now) wake();
-      await new Promise((done) => setImmediate(done));
+      await turn();
     }
   };
   await until(8_000);
-  isolated = 1;
-  changed();
+  holding.isolate("1");
   await until(14_000);
-  isolated = 2;
-  changed();
+  holding.isolate("2");
   report = create(NodeReportSchema, { faults: ["a disk is full"] });
   await until(19_000);
   stopping.abort();

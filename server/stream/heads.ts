@@ -79,26 +79,24 @@ export class Heads {
     let told: Position | undefined;
     for (let round = 1; told !== scope.head; round++) {
       const { signal } = (scope.telling = new AbortController());
-      const times = Math.min(round, mostRests);
+      const began = { now: this.#clock.now(), spent: this.#clock.spent() };
+      const rest = (): Promise<void> => this.#rest(began, Math.min(round, mostRests), signal);
       // One head for all of a round, so that all are sent one delta: it is made once.
       const { head } = scope;
-      told = head;
-      const began = { now: this.#clock.now(), spent: this.#clock.spent() };
       let count = 0;
       for (const follower of scope.followers) {
         follower.moved(head);
         if (++count % slice > 0) continue;
         await nextTurn();
-        if (round === 1) continue;
-        await this.#rest(began, times, signal);
         // What is told at once is told to the end, or who is last would never hear of a row of leavers.
+        if (round === 1) continue;
+        await rest();
         if (signal.aborted) break;
       }
-      await this.#rest(began, times, signal);
-      if (!signal.aborted) continue;
+      await rest();
+      told = signal.aborted ? undefined : head;
       // Access was taken away: all are told as at first.
-      told = undefined;
-      round = 0;
+      if (signal.aborted) round = 0;
     }
     scope.telling = undefined;
   }

@@ -20,6 +20,7 @@ import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { newRequest } from "../../../agent/credentials.ts";
 import { realDisk } from "../../../agent/disk.ts";
 import { foldersIn, prepareFolders } from "../../../agent/folders.ts";
+import { wholeList } from "../../../cli/command.ts";
 import { origin } from "../../../identity/position.ts";
 import { HelloSchema, NodeService, SyncRequestSchema } from "../../../proto/gen/rollcall/v1/node_pb.ts";
 import { RolloutService } from "../../../proto/gen/rollcall/v1/rollout_pb.ts";
@@ -49,8 +50,6 @@ const rounds = Number(options.rounds);
 const processes = 2;
 /** Rounds before those that count. */
 const warmUps = 3;
-/** With what a certificate begins, in PEM. */
-const begin = "-----BEGIN";
 const admin = { kind: "admin" } as const;
 const now = (): number => performance.timeOrigin + performance.now();
 const say = (text: string): void => {
@@ -213,15 +212,12 @@ async function enrolAll() {
     });
     chains.push(...(await Promise.all(some)));
   }
-  // A chain is a node's own certificate, and its authority's, which all have.
-  const leaves = chains.map((chain) => chain.slice(0, chain.indexOf(begin, 1)));
-  const signer = chains[0]?.slice(chains[0].indexOf(begin, 1)) ?? "";
   const folders = await Promise.all(
     Array.from({ length: processes }, async (_, n) => {
       const path = join(folder.path, `load-${n}`);
       await mkdir(path);
-      const own = leaves.filter((_leaf, i) => i % processes === n).join("");
-      const files = { "ca.pem": authority.caPem, "key.pem": key, "signer.pem": signer, "leaves.pem": own };
+      const own = chains.filter((_chain, i) => i % processes === n).join("");
+      const files = { "ca.pem": authority.caPem, "key.pem": key, "chains.pem": own };
       for (const [name, content] of Object.entries(files)) await writeFile(join(path, name), content);
       return path;
     }),
@@ -279,14 +275,10 @@ async function acks(revision: number): Promise<number[]> {
 /** The times at which the server had heard that every node holds the newest revision. */
 async function heard(revision: number): Promise<number[]> {
   for (;;) {
-    const times: number[] = [];
-    for (let pageToken = "", isFirst = true; isFirst || pageToken !== ""; isFirst = false) {
-      const page = await fleet.listNodes({ pageSize: 1000, pageToken });
-      pageToken = page.nextPageToken;
-      for (const { acked, ackedAt } of page.nodes) {
-        if (acked && ackedAt && acked.revision >= BigInt(revision)) times.push(timestampMs(ackedAt));
-      }
-    }
+    const list = await wholeList("nodes", (page) => fleet.listNodes(page));
+    const times = list.nodes.flatMap(({ acked, ackedAt }) =>
+      acked && ackedAt && acked.revision >= BigInt(revision) ? [timestampMs(ackedAt)] : [],
+    );
     if (times.length === nodes) return times;
     await sleep(100);
   }

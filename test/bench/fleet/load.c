@@ -6,7 +6,7 @@
  * gRPC; it acknowledges at once, and applies nothing. It trusts what the server of its own benchmark says to be well formed.
  *
  *   cc -O2 -o load load.c -lssl -lcrypto
- *   load FOLDER      with ca.pem, key.pem, signer.pem and leaves.pem in it: an agent for each certificate of the last
+ *   load FOLDER      with ca.pem, key.pem and chains.pem in it: an agent for each two certificates of the last, its own and its authority's
  *
  * It is told what to do by lines on stdin, and answers each by one on stdout; times are milliseconds since 1970:
  *
@@ -70,13 +70,18 @@ static SSL_CTX *context;
 static EVP_PKEY *key;
 static X509 *signer, *leaves[most];
 static Peer *agents, *bare;
-static int count, poller, port, waiting_to_connect, snapshots, downs;
+static int count, poller, port, next_to_connect, waiting_to_connect, snapshots, downs;
 static Bytes first_hello, hello_without_position, answer;
 static size_t message_size;
 static enum { nothing, connecting, times, answered } awaited;
 static uint64_t awaited_revision;
 static struct { char why[80]; int count; } closed[32];
 static uint8_t buffer[65536];
+
+/* Whom orders are for: the bare sockets, while they are there. */
+static Peer *everyone(void) {
+  return bare ? bare : agents;
+}
 
 static double now(void) {
   struct timespec t;
@@ -243,7 +248,7 @@ static void open_connection(Peer *peer) {
   setsockopt(peer->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   if (connect(peer->fd, (void *)&address, sizeof address) < 0 && errno != EINPROGRESS) fail("connect");
-  X509 *leaf = leaves[peer - (peer->is_bare ? bare : agents)];
+  X509 *leaf = leaves[peer - everyone()];
   peer->ssl = SSL_new(context);
   if (!peer->ssl || SSL_use_certificate(peer->ssl, leaf) != 1 || SSL_add1_chain_cert(peer->ssl, signer) != 1) fail("SSL");
   if (SSL_use_PrivateKey(peer->ssl, key) != 1 || SSL_set1_host(peer->ssl, "localhost") != 1) fail("SSL");
@@ -257,15 +262,11 @@ static void open_connection(Peer *peer) {
 
 /* Of all that are to connect at first, so many at a time. */
 static void connect_next(void) {
-  static int next;
-  static Peer *of;
-  Peer *all = bare ? bare : agents;
-  if (of != all) next = 0;
-  of = all;
-  for (; waiting_to_connect > 0 && next < count; next++) {
+  for (; waiting_to_connect > 0 && next_to_connect < count; next_to_connect++) {
+    Peer *peer = &everyone()[next_to_connect];
     waiting_to_connect--;
-    all[next].is_connecting = true;
-    open_connection(&all[next]);
+    peer->is_connecting = true;
+    open_connection(peer);
   }
 }
 
@@ -383,7 +384,7 @@ static double held_since(const Peer *peer, uint64_t revision) {
 /* Answers what was asked for, if it is so by now. `from`: those before it were seen to be done. */
 static void report_if_due(void) {
   static int from;
-  Peer *all = awaited == answered || bare ? bare : agents;
+  Peer *all = everyone();
   for (; awaited != nothing && from < count; from++) {
     Peer *peer = &all[from];
     if (awaited == connecting ? !peer->is_live : awaited == times ? !held_since(peer, awaited_revision) : !peer->times[0]) return;
@@ -403,6 +404,7 @@ static void report_if_due(void) {
 static void begin_connecting(void) {
   awaited = connecting;
   waiting_to_connect = at_once;
+  next_to_connect = 0;
   downs = count;
   connect_next();
 }
@@ -476,9 +478,10 @@ int main(int argc, char **argv) {
   SSL_CTX_set_read_ahead(context, 1);
   SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
   key = PEM_read_PrivateKey(in_folder(folder, "key.pem"), NULL, NULL, NULL);
-  signer = PEM_read_X509(in_folder(folder, "signer.pem"), NULL, NULL, NULL);
-  if (!key || !signer) fail("key.pem, signer.pem");
-  for (FILE *file = in_folder(folder, "leaves.pem"); count < most && (leaves[count] = PEM_read_X509(file, NULL, NULL, NULL)); count++);
+  FILE *chains = in_folder(folder, "chains.pem");
+  /* The authority is the same for all. */
+  while (count < most && (leaves[count] = PEM_read_X509(chains, NULL, NULL, NULL)) && PEM_read_X509(chains, &signer, NULL, NULL)) count++;
+  if (!key || count == 0) fail("key.pem, chains.pem");
   ERR_clear_error();
   agents = calloc(count, sizeof *agents);
   poller = epoll_create1(EPOLL_CLOEXEC);

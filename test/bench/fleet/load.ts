@@ -36,6 +36,9 @@ export class Load implements Disposable {
   private constructor(program: string, folder: string) {
     this.#process = spawn(program, [folder], { stdio: ["pipe", "pipe", "inherit"] });
     this.#lines = createInterface(this.#process.stdout);
+    this.#process.once("exit", (code) => {
+      if (code !== 0) throw new Error(`the load ended by itself: ${code}`);
+    });
   }
 
   /** @param folder with what the agents are by: load.c. */
@@ -64,13 +67,13 @@ export class Load implements Disposable {
   }
 
   /** When each agent held a revision, milliseconds since 1970; once all do. */
-  async times(revision: number): Promise<number[]> {
-    return (await this.#ask(`times ${revision}`)).split(" ").slice(1).map(Number);
+  times(revision: number): Promise<number[]> {
+    return this.#askTimes(`times ${revision}`);
   }
 
   /** When each bare socket answered, milliseconds since 1970; once all have. */
-  async answered(): Promise<number[]> {
-    return (await this.#ask("answered")).split(" ").slice(1).map(Number);
+  answered(): Promise<number[]> {
+    return this.#askTimes("answered");
   }
 
   async counts(): Promise<Counts> {
@@ -82,6 +85,10 @@ export class Load implements Disposable {
 
   [Symbol.dispose](): void {
     this.#process.stdin.end();
+  }
+
+  async #askTimes(order: string): Promise<number[]> {
+    return (await this.#ask(order)).split(" ").slice(1).map(Number);
   }
 
   async #ask(order: string): Promise<string> {
