@@ -6,6 +6,7 @@ import { connect } from "node:net";
 import { getPriority, tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { expect, test } from "vitest";
 import { NodeService } from "../../proto/gen/rollcall/v1/node_pb.ts";
 import { ControlPlane } from "../processes/control-plane.ts";
@@ -45,6 +46,26 @@ test("three threads hold twelve nodes: each change reaches all, a ban and a resy
   }
   for (const holder of holders) holder[Symbol.dispose]();
   expect(await plane.down()).toBe(0);
+});
+
+test("a heartbeat is a sign of life: who says nothing else is seen by it", async () => {
+  await using plane = await ControlPlane.start();
+  const { server, identities } = await enrolled(plane, 1);
+  const [identity] = identities;
+  if (!identity) throw new Error("no such node");
+  using holder = new Holder(server, identity);
+  await until(async () => (await plane.acked()) === 1);
+  const nodes = await plane.client(NodeService);
+  const seenAt = async (): Promise<number> => {
+    const { node } = await nodes.getNode({ node: "n0" });
+    return node?.seenAt ? timestampMs(node.seenAt) : 0;
+  };
+  // Its Hello may be told of later than it is heard, once.
+  for (let beat = 0; beat < 3; beat++) {
+    const before = await seenAt();
+    holder.say([]);
+    await until(async () => (await seenAt()) > before);
+  }
 });
 
 test("a node port that is taken is said, and ends the start", async () => {
